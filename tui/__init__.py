@@ -1,0 +1,1 @@
+"""genq: the commands and the monitor."""
