@@ -1,0 +1,241 @@
+"""The book: every job and gate in memory, and the one door through which facts enter.
+
+`record` folds facts into memory at once, so that two refusals in one tick see each other, and
+queues them for the store; the future it returns is done when they are durable. Nothing else
+writes jobs or gates. What is derived (backlog, slots, counts, latencies) is kept up here too.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from daemon.core.events import Event
+from daemon.core.explain import Scene
+from daemon.core.gate import Gate
+from daemon.core.job import FINISHED, Job, Remote, live_remote
+from daemon.core.machine import evolve
+from daemon.core.quantiles import Window
+from daemon.core.schedule import Backlog, Slots
+from daemon.store.port import Batch, JobStore, Paid
+
+ON_THE_WAY = frozenset({"preparing", "submitting"})
+
+
+class Book:
+    """Jobs, gates, and what follows from them. Used on the event loop only."""
+
+    def __init__(self, store: JobStore, *, now: Callable[[], float]) -> None:
+        self._store = store
+        self._now = now
+        self.jobs: dict[int, Job] = {}
+        self.gates: dict[str, Gate] = {}
+        self.backlog = Backlog()
+        self.counts: Counter[str] = Counter()
+        self.seq = 0
+        self.next_job_id = 1
+        self.latencies: dict[tuple[str, str], Window] = {}
+        self._slots: dict[str, Slots] = {}
+        self._on_the_way: dict[str, set[int]] = {}
+        self._grace_s: Mapping[str, float] = {}
+        self._names: dict[str, int] = {}
+        self._newest: asyncio.Future[int] | None = None
+        self._watchers: list[Callable[[Sequence[Event]], None]] = []
+
+    def configure(self, grace_s: Mapping[str, float]) -> None:
+        """Set how long a task that may live on still takes a slot, for each provider; recount."""
+        self._grace_s = dict(grace_s)
+        for job in self.jobs.values():
+            self._slot(job)
+
+    def watch(self, callback: Callable[[Sequence[Event]], None]) -> None:
+        """Call `callback` with the facts of every record, when memory knows them."""
+        self._watchers.append(callback)
+
+    # ---- reading ----
+
+    def gate(self, provider: str) -> Gate:
+        """The provider's gate; an open one if nothing was ever said about it."""
+        return self.gates.get(provider) or Gate()
+
+    def slots_taken(self, provider: str) -> int:
+        """How many of the provider's slots are taken now."""
+        slots = self._slots.get(provider)
+        return 0 if slots is None else slots.taken(self._now())
+
+    def on_the_way(self, provider: str) -> int:
+        """How many of the provider's jobs are preparing or submitting."""
+        return len(self._on_the_way.get(provider, ()))
+
+    def next_slot_at(self) -> float | None:
+        """When the next lingering slot is let go, or None."""
+        times = [at for slots in self._slots.values() if (at := slots.next_free_at()) is not None]
+        return min(times, default=None)
+
+    def named(self, name: str) -> int | None:
+        """The newest job of that name, or None."""
+        return self._names.get(name)
+
+    def blocked_by(self, job: Job) -> tuple[tuple[int, str], ...]:
+        """The dependencies that a queued job still waits for: id and state of each."""
+        if job.state != "queued" or not job.after:
+            return ()
+        parents = ((parent, self.jobs.get(parent)) for parent in job.after)
+        return tuple(
+            (parent, known.state if known else "gone")
+            for parent, known in parents
+            if known is None or known.state != "succeeded"
+        )
+
+    def scene(self, job: Job, free_slots: int = 1) -> Scene:
+        """What `explain` needs to know beside `job`."""
+        return Scene(self.gate(job.provider), self._now(), self.blocked_by(job), free_slots)
+
+    def uncollected(self) -> int:
+        """Jobs that were, or may have been, paid for and have no result yet, with nobody at it."""
+        return sum(
+            job.state == "in_doubt" or (job.state in ("held", "failed") and _owed(job))
+            for job in self.jobs.values()
+        )
+
+    # ---- writing ----
+
+    def load(self, jobs: Iterable[Job]) -> None:
+        """Take in stored jobs, at start. Dependencies are looked at once all are in (`index`)."""
+        for job in jobs:
+            self.jobs[job.id] = job
+
+    def index(self) -> None:
+        """Derive everything that is derived, from the jobs that were loaded."""
+        for job in self.jobs.values():
+            self._count(None, job)
+            if job.name is not None:
+                self._names[job.name] = job.id
+            if job.state in FINISHED:
+                self._learn(job, 0.0)
+
+    def record(self, events: Sequence[Event]) -> asyncio.Future[int]:
+        """Number `events`, fold them, queue them as one transaction. Done when durable.
+
+        Raises IllegalTransitionError, before anything is changed, for a fact that can't be.
+        """
+        staged: dict[int, Job] = {}
+        gates: dict[str, Gate] = {}
+        numbered = []
+        paid = []
+        for number, fact in enumerate(events, self.seq + 1):
+            event = msgspec.structs.replace(fact, seq=number)
+            numbered.append(event)
+            if isinstance(event.job, int):
+                before = staged.get(event.job) or self.jobs.get(event.job)
+                after = _folded(before, event)
+                staged[event.job] = after
+                if line := _paid(before, after, event):
+                    paid.append(line)
+            if isinstance(event.gate, Gate) and isinstance(event.provider, str):
+                gates[event.provider] = event.gate
+        self.seq += len(numbered)
+        self.gates.update(gates)
+        for after in staged.values():
+            self._take(after)
+        batch = Batch(tuple(numbered), tuple(staged.values()), gates, tuple(paid))
+        self._newest = self._store.append(batch)
+        for callback in self._watchers:
+            callback(numbered)
+        return self._newest
+
+    def rest(self, job: Job) -> None:
+        """Keep the new form of a job whose public half did not change (`decisions.waited`)."""
+        self.jobs[job.id] = job
+
+    async def durable(self) -> None:
+        """Return when everything recorded so far is on disk. Raises StoreError if it can't be."""
+        if self._newest is not None and not self._newest.done():
+            await asyncio.shield(self._newest)
+
+    def forget(self, jobs: Sequence[int]) -> asyncio.Future[int]:
+        """Drop finished jobs, in memory and in the store."""
+        for number in jobs:
+            job = self.jobs.pop(number)
+            self.counts[job.state] -= 1
+            if job.name is not None and self._names.get(job.name) == number:
+                del self._names[job.name]
+        return self._store.append(Batch((), dropped=tuple(jobs)))
+
+    # ---- what is derived ----
+
+    def _take(self, job: Job) -> None:
+        before = self.jobs.get(job.id)
+        self.jobs[job.id] = job
+        self.next_job_id = max(self.next_job_id, job.id + 1)
+        if job.name is not None and before is None:
+            self._names[job.name] = job.id
+        self._count(before, job)
+        if before is not None and job.stages is not before.stages:
+            self._learn(job, before.updated_at)
+
+    def _count(self, before: Job | None, job: Job) -> None:
+        now = self._now()
+        if before is None or before.state != job.state:
+            if before is not None:
+                self.counts[before.state] -= 1
+            self.counts[job.state] += 1
+        way = self._on_the_way.setdefault(job.provider, set())
+        if job.state in ON_THE_WAY:
+            way.add(job.id)
+        else:
+            way.discard(job.id)
+        self._slot(job)
+        if job.state == "queued":
+            missing = [parent for parent, _ in self.blocked_by(job)]
+            self.backlog.put(job, missing, now)
+        else:
+            self.backlog.remove(job.id)
+        if job.state == "succeeded":
+            self.backlog.finished(job.id, now)
+
+    def _slot(self, job: Job) -> None:
+        slots = self._slots.setdefault(job.provider, Slots())
+        slots.put(job, self._grace_s.get(job.provider, 0.0))
+
+    def _learn(self, job: Job, since: float) -> None:
+        """Take the durations of stages that ended well since then into the windows."""
+        for stage in reversed(job.stages):
+            if stage.result == "running":
+                continue
+            if stage.duration_s is None or stage.started_at + stage.duration_s < since:
+                break
+            if stage.result == "ok":
+                window = self.latencies.setdefault((job.provider, stage.stage), Window())
+                window.add(stage.duration_s)
+
+
+def _folded(before: Job | None, event: Event) -> Job:
+    if event.type == "added":
+        if before is not None or not isinstance(event.value, Job):
+            raise ValueError(f"job {event.job} can't be added twice")
+        return msgspec.structs.replace(event.value, work=event.work, attempts=())
+    if before is None:
+        raise KeyError(event.job)
+    return evolve(before, event)
+
+
+def _paid(before: Job | None, after: Job, event: Event) -> Paid | None:
+    """The line for paid.jsonl if `event` brings an accepted id that was not known before."""
+    remote = live_remote(after)
+    if remote is None or (before is not None and live_remote(before) is not None):
+        return None
+    return Paid(
+        at=event.at,
+        job=after.id,
+        attempt=after.attempt,
+        key=remote.key,
+        target=remote.target,
+        remote_id=remote.remote_id,
+        provider=after.provider,
+    )
+
+
+def _owed(job: Job) -> bool:
+    return isinstance(live_remote(job), Remote)

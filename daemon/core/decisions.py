@@ -1,0 +1,104 @@
+"""What follows from an outcome: the two middle lines of the idea (architecture.md 1), as one call.
+
+`settle` rules on a fault, judges the provider and decides about the job; the shell stores what it
+returns in one transaction.
+"""
+
+import msgspec
+
+from daemon.core.events import Event
+from daemon.core.gate import Gate
+from daemon.core.job import (
+    Cancelling,
+    Downloading,
+    Finished,
+    Generating,
+    Held,
+    Job,
+    Preparing,
+    Queued,
+    Submitting,
+)
+from daemon.core.judge import Moment, judge
+from daemon.core.outcomes import Fault, Outcome, Picked
+from daemon.core.policy import IllegalOutcomeError, Policy, Ruling, rule_on
+from daemon.core.running import decide_downloading, decide_generating
+from daemon.core.submitting import decide_preparing, decide_submitting, started
+from daemon.core.watching import decide_cancelling, decide_watched
+
+Events = tuple[Event, ...]
+
+
+def settle(job: Job, gate: Gate, outcome: Outcome, policy: Policy, at: Moment) -> Events:
+    """The job's events and then the gate's that follow from `outcome`: one transaction.
+
+    The gate is judged first, so that a refusal that shuts it already counts as deferred. Raises
+    IllegalOutcomeError for what can't occur in the job's state.
+    """
+    ruling = None
+    if isinstance(outcome, Fault):
+        ruling = rule_on(job, outcome, policy, jitter=at.jitter, tries=_tries(job))
+    verdict = None if ruling is None else ruling.verdict
+    judged = judge(gate, job, outcome, verdict, policy.limits, at)
+    for event in judged:
+        gate = event.gate if isinstance(event.gate, Gate) else gate
+    return (*decide(job, outcome, ruling, policy, gate, at), *judged)
+
+
+def _tries(job: Job) -> int:
+    """Failures in a row of the phase that counts its own: downloads, preparations."""
+    match job.work:
+        case Downloading(tries=tries):
+            return tries
+        case Preparing() if job.error is not None and job.error.phase == "prepare":
+            return job.errors_consecutive
+        case _:
+            return 0
+
+
+def decide(
+    job: Job, outcome: Outcome, ruling: Ruling | None, policy: Policy, gate: Gate, at: Moment
+) -> Events:
+    """The job's events that follow from `outcome`; `gate` is the one after it was judged.
+
+    `ruling` is there exactly when the outcome is a Fault. Empty when nothing changed that anybody
+    may see: the caller then moves the next look on (`waited`).
+    """
+    match job.work:
+        case Queued() as queued if isinstance(outcome, Picked):
+            return (started(job, queued, at.now),)
+        case Preparing() as preparing:
+            return decide_preparing(job, preparing, outcome, ruling, gate, at)
+        case Submitting() as submitting:
+            return decide_submitting(job, submitting, outcome, ruling, policy, gate, at)
+        case Generating() as generating:
+            return decide_generating(job, generating, outcome, ruling, policy, at)
+        case Downloading() as downloading:
+            return decide_downloading(job, downloading, outcome, ruling, policy, at)
+        case Cancelling() as cancelling:
+            return decide_cancelling(job, cancelling, outcome, policy, at)
+        case Held() | Finished():
+            return decide_watched(job, outcome, policy, at)
+        case _:
+            raise IllegalOutcomeError(job, outcome)
+
+
+def waited(job: Job, now: float, policy: Policy) -> Job:
+    """`job` after a look that changed nothing: one poll more, the next look one interval on.
+
+    Not a fact: nobody sees it, and a restart may forget it (resilience.md 2.2, step 5).
+    """
+    work = job.work
+    match work:
+        case Generating():
+            interval = policy.limits.poll_interval_s
+        case Held() | Finished():
+            interval = policy.limits.watch_interval_s
+        case _:
+            return job
+    if work.remote is None:
+        return job
+    remote = msgspec.structs.replace(
+        work.remote, next_poll_at=now + interval, polls=work.remote.polls + 1
+    )
+    return msgspec.structs.replace(job, work=msgspec.structs.replace(work, remote=remote))

@@ -1,0 +1,1 @@
+"""The journal: the only package that knows SQLite."""

@@ -1,0 +1,228 @@
+"""All jobs: gives out slots, starts and reaps runners, recovers at the start, stops in order.
+
+A pass looks at every provider and picks what may start; it runs whenever something was recorded
+that may free a slot, and at the next moment that the backlog, a gate or a lingering slot names.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from daemon.book import Book
+from daemon.clock import Clock
+from daemon.core.commands import Command, command
+from daemon.core.decisions import settle
+from daemon.core.events import Event
+from daemon.core.gate import admits, reopens_at
+from daemon.core.job import Job
+from daemon.core.judge import Moment
+from daemon.core.machine import next_effect
+from daemon.core.outcomes import Picked
+from daemon.core.policy import Policy
+from daemon.core.recovery import recover
+from daemon.providers import Provider
+from daemon.runner import Performer, Runner
+
+log = structlog.get_logger()
+STARTS_PER_PASS_MAX = 500
+"""So many jobs start before others get a turn on the loop."""
+STOP_S_MAX = 4.0
+"""Time for runners without a submit in flight to end."""
+
+
+class Supervisor:
+    """Keeps every job that can go forward going forward."""
+
+    def __init__(
+        self,
+        *,
+        book: Book,
+        clock: Clock,
+        performer: Performer,
+        providers: Mapping[str, Provider],
+        moment: Callable[[str], Moment],
+        released: Callable[[int], None],
+    ) -> None:
+        self._book = book
+        self._clock = clock
+        self._performer = performer
+        self._providers = providers
+        self._moment = moment
+        self._released = released
+        self._runners: dict[int, Runner] = {}
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_at = float("inf")
+        self._pass_due = False
+        self._stopping = False
+        book.watch(self._recorded)
+
+    # ---- starting and stopping ----
+
+    def recover(self) -> None:
+        """Record what the restart means for each job, and start what goes on."""
+        for job in list(self._book.jobs.values()):
+            if job.provider not in self._providers:
+                continue
+            events = recover(job, self._policy(job.provider), self._moment(job.provider))
+            if events:
+                self._book.record(events)
+        for job in list(self._book.jobs.values()):
+            self._ensure(job)
+        self.kick()
+
+    async def stop(self, grace_s: float) -> None:
+        """End every runner; wait up to `grace_s` for submits in flight, as they may be paid."""
+        self._stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = []
+        for runner in self._runners.values():
+            runner.stopping = True
+            runner.poke()
+            tasks.append(runner.task)
+        in_flight = any(runner.submitting for runner in self._runners.values())
+        limit = max(grace_s, STOP_S_MAX) if in_flight else STOP_S_MAX
+        if tasks:
+            await self._bounded(tasks, limit)
+
+    async def _bounded(self, tasks: Sequence[asyncio.Task[None]], limit_s: float) -> None:
+        """Wait for `tasks`, at most `limit_s`; cut those that are left."""
+        alarm = asyncio.get_running_loop().create_task(self._clock.sleep(limit_s))
+        pending = set(tasks)
+        while pending and not alarm.done():
+            done, _ = await asyncio.wait({alarm, *pending}, return_when=asyncio.FIRST_COMPLETED)
+            pending -= done
+        alarm.cancel()
+        for runner in list(self._runners.values()):
+            log.warning("call_cut", job=runner.job, submit=runner.submitting)
+            runner.abandon()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def hurry(self) -> None:
+        """Stop waiting for submits: what is cut is a doubt at the next start."""
+        for runner in list(self._runners.values()):
+            runner.abandon()
+
+    @property
+    def running(self) -> int:
+        """How many jobs have a runner."""
+        return len(self._runners)
+
+    # ---- operators ----
+
+    def command(self, job: Job, asked: Command, *, by: str | None) -> Job:
+        """Do what `by` asked of `job`, at once in memory; the job after it.
+
+        Raises RefusedError. The caller waits for `book.durable()` before it says that it is done.
+        """
+        known = self._providers.get(job.provider)
+        policy = Policy() if known is None else known.policy
+        events = command(job, asked, policy, self._moment(job.provider), by=by)
+        self._book.record(events)
+        return self._book.jobs[job.id]
+
+    # ---- the schedule ----
+
+    def kick(self) -> None:
+        """Have a pass made, soon and once."""
+        if not self._pass_due and not self._stopping:
+            self._pass_due = True
+            asyncio.get_running_loop().call_soon(self._pass)
+
+    def _recorded(self, events: Sequence[Event]) -> None:
+        """Facts entered the book: poke or start the runners they concern, and look for room."""
+        for event in events:
+            if not isinstance(event.job, int):
+                continue
+            job = self._book.jobs.get(event.job)
+            if job is None:
+                continue
+            self._ensure(job)
+        self.kick()
+
+    def _ensure(self, job: Job) -> None:
+        """A runner for `job` if its state calls for I/O; an idle wait is interrupted."""
+        runner = self._runners.get(job.id)
+        if runner is not None:
+            runner.poke()
+            return
+        if self._stopping or job.provider not in self._providers or next_effect(job) is None:
+            return
+        runner = Runner(
+            job.id,
+            book=self._book,
+            performer=self._performer,
+            policy=self._policy,
+            moment=self._moment,
+        )
+        self._runners[job.id] = runner
+        runner.start(self._ended)
+
+    def _ended(self, job: int) -> None:
+        """A runner is over. A command that came while it ended may have given the job new work."""
+        runner = self._runners.pop(job)
+        self._released(job)
+        known = self._book.jobs.get(job)
+        if known is not None and not runner.gave_up:
+            self._ensure(known)
+
+    def _pass(self) -> None:
+        self._pass_due = False
+        if self._stopping:
+            return
+        now = self._clock.now()
+        picked: list[Event] = []
+        for name in self._providers:
+            picked += self._pick(name, now, STARTS_PER_PASS_MAX - len(picked))
+        if picked:
+            self._book.record(picked)
+        if len(picked) >= STARTS_PER_PASS_MAX:
+            self.kick()
+        self._set_timer(now)
+
+    def _pick(self, name: str, now: float, room_max: int) -> list[Event]:
+        provider, book = self._providers[name], self._book
+        limits = provider.policy.limits
+        gate = book.gate(name)
+        room = min(limits.concurrency - book.slots_taken(name), room_max)
+        admitted = admits(gate, now, on_the_way=book.on_the_way(name))
+        room = room if admitted is None else min(room, admitted)
+        if room <= 0 or provider.submit_pace.ready_at(now) > now:
+            return []
+        if provider.submit_pace.per_minute:
+            room = 1
+        events: list[Event] = []
+        for number in book.backlog.pick(name, room, now):
+            provider.submit_pace.take(now)
+            events += settle(book.jobs[number], gate, Picked(), provider.policy, self._moment(name))
+        return events
+
+    def _set_timer(self, now: float) -> None:
+        """Wake at the next moment at which something may start by itself."""
+        at = self._next_wakeup(now)
+        if self._timer is not None and not self._timer.done():
+            if at == self._timer_at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        if at < float("inf"):
+            self._timer = asyncio.get_running_loop().create_task(self._wake(at - now))
+
+    def _next_wakeup(self, now: float) -> float:
+        book = self._book
+        times = [book.backlog.next_wakeup(), book.next_slot_at()]
+        for name, provider in self._providers.items():
+            if not book.backlog.queued(name):
+                continue
+            times.append(reopens_at(book.gate(name), now))
+            paced = provider.submit_pace.ready_at(now)
+            times.append(paced if paced > now else None)
+        return min((at for at in times if at is not None), default=float("inf"))
+
+    async def _wake(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self.kick()
+
+    def _policy(self, provider: str) -> Policy:
+        return self._providers[provider].policy

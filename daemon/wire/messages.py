@@ -1,0 +1,308 @@
+"""What goes over the socket, as types. The page for people is docs/protocol.md.
+
+Client to daemon: a Hello, then Requests, each with an `id` of the client's choosing. Daemon to
+client: a Welcome, then for each request any number of Parts and Progress frames and exactly one Ok
+or Error with its id; and, once subscribed, events: objects that carry `seq` and no `id`.
+One JSON object a line, FRAME_BYTES_MAX at most.
+"""
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from daemon.core.job import Image
+
+PROTOCOL = 1
+FRAME_BYTES_MAX = 1_048_576
+PART_BYTES_MAX = 524_288
+"""A long answer, or a long `add`, is cut into parts of about this size."""
+PICTURE_CHUNK_BYTES = 393_216
+"""Raw bytes of a picture in one frame; base64 makes them a third longer."""
+
+
+class Hello(Struct, frozen=True, kw_only=True):
+    """The first frame of a client."""
+
+    hello: Literal["genq"] = "genq"
+    protocol: int = PROTOCOL
+    version: str = ""
+
+
+class Welcome(Struct, frozen=True, kw_only=True):
+    """The daemon's first frame. `boot` names this run of it, `seq` its newest durable event."""
+
+    hello: Literal["genq"] = "genq"
+    protocol: int = PROTOCOL
+    version: str = ""
+    boot: str = ""
+    seq: int = 0
+
+
+class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One job to add, as the client read it (interfaces.md 4). Files are named by their hash.
+
+    `after` takes ids and names; an image's source may be a file's path (with `sha256`), a URL, or
+    `job:NAME`.
+    """
+
+    provider: str
+    prompt: str = ""
+    images: tuple[Image, ...] = ()
+    name: str | None = None
+    batch: str | None = None
+    labels: tuple[str, ...] = ()
+    priority: int = 0
+    not_before_at: float | None = None
+    after: tuple[int | str, ...] = ()
+    hold: bool = False
+    count: int = 1
+    params: dict[str, Any] = {}
+
+
+class Request(Struct, frozen=True, kw_only=True, tag_field="op"):
+    """Base of all requests."""
+
+    id: int
+
+
+class Ping(Request, frozen=True, kw_only=True, tag="ping"):
+    """Answered with `{"at": now}`."""
+
+
+class Status(Request, frozen=True, kw_only=True, tag="status"):
+    """Answered with interfaces.md 2, `status`."""
+
+
+class Ls(Request, frozen=True, kw_only=True, tag="ls"):
+    """Jobs, in parts; the Ok carries `{"count": n}`. All given conditions must hold.
+
+    `recent` keeps all unfinished jobs and only so many of the last finished ones. `sort` is a key
+    of interfaces.md 1, with a leading `-` for descending; without it oldest first.
+    """
+
+    ids: tuple[int, ...] | None = None
+    states: tuple[str, ...] = ()
+    provider: str | None = None
+    batch: str | None = None
+    filter: str | None = None
+    sort: str | None = None
+    limit: int | None = None
+    recent: int | None = None
+
+
+class Show(Request, frozen=True, kw_only=True, tag="show"):
+    """One job with its attempts."""
+
+    job: int
+
+
+class Why(Request, frozen=True, kw_only=True, tag="why"):
+    """One job's sentence."""
+
+    job: int
+
+
+class Providers(Request, frozen=True, kw_only=True, tag="providers"):
+    """The list of providers, in one frame."""
+
+
+class Act(Request, frozen=True, kw_only=True, tag="act"):
+    """Do `verb` to `jobs`. Answered with `{"changed": [...], "refused": [...], "jobs": [...]}`.
+
+    `jobs` of the answer are the changed ones after the change, without prompt and params.
+    """
+
+    verb: Literal["cancel", "requeue", "hold", "release", "approve", "resolve", "edit"]
+    jobs: tuple[int, ...]
+    reason: str = ""
+    fresh: bool = False
+    how: Literal["attach", "pay-again", "write-off"] | None = None
+    remote_id: str = ""
+    changes: dict[str, Any] = {}
+
+
+class Pause(Request, frozen=True, kw_only=True, tag="pause"):
+    """Close the gates of `providers` (none: all) for the operator, until a time or for good."""
+
+    providers: tuple[str, ...] = ()
+    until_at: float | None = None
+    reason: str = ""
+
+
+class Resume(Request, frozen=True, kw_only=True, tag="resume"):
+    """Open the gates of `providers` (none: all): interfaces.md 1."""
+
+    providers: tuple[str, ...] = ()
+
+
+class AddBegin(Request, frozen=True, kw_only=True, tag="add_begin"):
+    """Begin an add; answered with `{"add": token}`. It ends with the connection."""
+
+    dry_run: bool = False
+
+
+class AddRows(Request, frozen=True, kw_only=True, tag="add_rows"):
+    """Some rows more, in order."""
+
+    add: int
+    rows: tuple[Row, ...]
+
+
+class AddNeed(Request, frozen=True, kw_only=True, tag="add_need"):
+    """Which of these pictures the daemon doesn't have: `{"need": [sha256, ...]}`."""
+
+    add: int
+    sha256: tuple[str, ...]
+
+
+class AddPicture(Request, frozen=True, kw_only=True, tag="add_picture"):
+    """A chunk of a picture, base64 in `data`, in order; `last` ends it and checks the hash."""
+
+    add: int
+    sha256: str
+    data: str
+    last: bool = False
+
+
+class AddCommit(Request, frozen=True, kw_only=True, tag="add_commit"):
+    """All or nothing: `{"first": id, "count": n, "warnings": [...]}`, or an Error with problems.
+
+    Ids are `first` to `first + count - 1`, in the order of the rows (each `count` times). A dry
+    run checks everything, adds nothing, and answers with `first` null.
+    """
+
+    add: int
+
+
+class AddAbort(Request, frozen=True, kw_only=True, tag="add_abort"):
+    """Forget an add that was begun."""
+
+    add: int
+
+
+class Subscribe(Request, frozen=True, kw_only=True, tag="subscribe"):
+    """Events from now on, or from after `after`; with `snapshot`, jobs and providers first.
+
+    The snapshot comes in parts (`{"jobs": [...]}`, `{"providers": [...]}`). The Ok carries
+    `{"seq": n, "boot": id}`: everything up to `n` was told. If `after` is too old, or `boot` isn't
+    this journal's, the first event is a `snapshot`, which says so.
+    """
+
+    after: int | None = None
+    snapshot: bool = False
+    job: int | None = None
+
+
+class Events(Request, frozen=True, kw_only=True, tag="events"):
+    """Stored events after `after` (none: from the oldest kept), in parts; no subscription.
+
+    `tail` gives only the last so many. The Ok carries `{"seq": newest}`.
+    """
+
+    after: int | None = None
+    tail: int | None = None
+    job: int | None = None
+
+
+class Wait(Request, frozen=True, kw_only=True, tag="wait"):
+    """Until none of the jobs can go on by itself; Progress frames meanwhile.
+
+    No ids and no batch: all unfinished jobs of now. The Ok carries interfaces.md 2, `wait`, and
+    `timed_out`.
+    """
+
+    jobs: tuple[int, ...] | None = None
+    batch: str | None = None
+    timeout_s: float | None = None
+
+
+AnyRequest = (
+    Ping
+    | Status
+    | Ls
+    | Show
+    | Why
+    | Providers
+    | Act
+    | Pause
+    | Resume
+    | AddBegin
+    | AddRows
+    | AddNeed
+    | AddPicture
+    | AddCommit
+    | AddAbort
+    | Subscribe
+    | Events
+    | Wait
+)
+
+ErrorCode = Literal[
+    "protocol",
+    "bad_frame",
+    "too_large",
+    "unknown_op",
+    "bad_request",
+    "unknown_id",
+    "unknown_provider",
+    "bad_query",
+    "bad_jobs",
+    "limit",
+    "stopping",
+    "internal",
+]
+
+
+class RowProblem(Struct, frozen=True):
+    """What is wrong with a row of an add. `row` counts from 0; None: with the whole."""
+
+    row: int | None
+    field: str | None
+    message: str
+
+
+class ErrorBody(Struct, frozen=True, omit_defaults=True):
+    """Why a request was not done. `message` is one line for people, and says the way out.
+
+    `at` is the offset of the bad place in a query.
+    """
+
+    code: ErrorCode
+    message: str
+    problems: tuple[RowProblem, ...] = ()
+    at: int | None = None
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """Any frame of the daemon about a request, as a client decodes it: exactly one is set."""
+
+    id: int | None = None
+    ok: Any = UNSET
+    part: Any = UNSET
+    progress: Any = UNSET
+    error: ErrorBody | UnsetType = UNSET
+    resync: int | UnsetType = UNSET
+    seq: int | UnsetType = UNSET
+
+
+class RequestError(Exception):
+    """A request that can't be done, with the body of its Error frame."""
+
+    def __init__(self, body: ErrorBody) -> None:
+        super().__init__(body.message)
+        self.body = body
+
+
+def refusal(
+    code: ErrorCode,
+    message: str,
+    *,
+    problems: tuple[RowProblem, ...] = (),
+    at: int | None = None,
+) -> RequestError:
+    """The RequestError with this body.
+
+    >>> refusal("unknown_id", "no job 7").body.code
+    'unknown_id'
+    """
+    return RequestError(ErrorBody(code, message, problems, at))

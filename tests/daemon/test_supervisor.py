@@ -1,0 +1,243 @@
+import asyncio
+
+import msgspec
+import pytest
+
+from daemon.core.commands import Cancel, Hold, RefusedError, Requeue, Resolve
+from daemon.core.job import Output, Result
+from daemon.core.outcomes import (
+    Absent,
+    Accepted,
+    Fault,
+    Pending,
+    Ready,
+    Saved,
+    Stopped,
+)
+from daemon.core.policy import Abilities, Limits
+from tests.fakes.shell import LIMITS, Shell
+from tests.fakes.store import MemoryStore
+
+READY = Ready((Result("mock:1"),))
+SAVED = Saved((Output("/out/1.png", 10, "ab" * 32, "image/png"),))
+LOST = Fault("submit", "transport.timeout.read", effect="unknown")
+REFUSED = Fault("submit", "http", http=429, effect="none")
+
+
+def good(**more):
+    answers = {
+        "Submit": [Accepted("r1", "mock:")],
+        "Poll": [READY],
+        "Fetch": [SAVED],
+        "Stop": [Stopped("no")],
+    }
+    return {**answers, **more}
+
+
+async def test_a_job_runs_through_to_its_output():
+    shell = Shell(good())
+    (job,) = shell.add()
+    await shell.run(10.0)
+    assert shell.job(job).state == "succeeded"
+    assert shell.job(job).outputs == SAVED.outputs
+    types = [line.event.type for line in shell.store.lines]
+    assert types == ["added", "started", "submitting", "submitted", "ready", "succeeded"]
+    assert [line.seq for line in shell.store.lines] == list(range(1, 7))
+    assert shell.store.rows[job] == shell.job(job)
+    assert [one.remote_id for one in shell.store.paid] == ["r1"]
+
+
+async def test_the_request_waits_until_its_intent_is_durable():
+    shell = Shell(good(), store=MemoryStore(held=True))
+    shell.add()
+    await shell.run()
+    shell.store.commit()
+    await shell.run()
+    assert shell.job(1).state == "submitting"
+    assert shell.performer.count("Submit") == 0
+    shell.store.commit()
+    await shell.run()
+    assert shell.performer.count("Submit") == 1
+
+
+async def test_no_more_jobs_run_than_there_are_slots():
+    shell = Shell(good(Poll=[Pending(0.5)]))
+    shell.add(5)
+    await shell.run(30.0)
+    states = [shell.job(number).state for number in range(1, 6)]
+    assert states == ["generating", "generating", "queued", "queued", "queued"]
+
+
+async def test_a_freed_slot_goes_to_the_next_job():
+    shell = Shell(good(), limits=msgspec.structs.replace(LIMITS, concurrency=1))
+    shell.add(3)
+    await shell.run(31.0)
+    assert [shell.job(number).state for number in (1, 2, 3)] == ["succeeded"] * 3
+
+
+async def test_a_lost_answer_without_a_lookup_is_in_doubt_and_sent_once():
+    shell = Shell(good(Submit=[LOST]))
+    shell.add()
+    await shell.run(10_000.0)
+    assert shell.job(1).state == "in_doubt"
+    assert shell.performer.count("Submit") == 1
+
+
+async def test_a_lost_answer_is_looked_up_and_adopted():
+    shell = Shell(
+        good(Submit=[LOST], Lookup=[Absent(), Accepted("r7", "mock:")]),
+        abilities=Abilities(lookup=True),
+    )
+    shell.add()
+    await shell.run(1_000.0)
+    assert shell.job(1).state == "succeeded"
+    assert shell.performer.count("Submit") == 1
+    assert shell.job(1).attempts[0].remote_id == "r7"
+
+
+async def test_a_quota_answer_pauses_the_provider_and_burns_nothing():
+    shell = Shell(good(Submit=[REFUSED, Accepted("r1", "mock:")]))
+    shell.add(3)
+    await shell.run(1.0)
+    submits = shell.performer.count("Submit")
+    assert submits <= 2
+    await shell.run(250.0)
+    assert shell.performer.count("Submit") == submits
+    await shell.run(200.0)
+    assert [shell.job(number).state for number in (1, 2, 3)] == ["succeeded"] * 3
+    assert {shell.job(number).retries for number in (1, 2, 3)} == {0}
+
+
+async def test_cancelling_a_generating_job_stops_it_at_the_provider():
+    shell = Shell(good(Poll=[Pending(0.1)]), abilities=Abilities(cancel=True))
+    shell.add()
+    await shell.run(15.0)
+    shell.supervisor.command(shell.job(1), Cancel(), by="ana")
+    assert shell.job(1).state == "cancelling"
+    await shell.run(1.0)
+    assert shell.job(1).state == "cancelled"
+    assert shell.job(1).billed == "no"
+    assert shell.job(1).by == "ana"
+    assert shell.performer.count("Stop") == 1
+
+
+async def test_a_cancel_while_the_submit_is_out_waits_for_its_answer():
+    shell = Shell(good())
+    shell.performer.gates["Submit"] = asyncio.Event()
+    shell.add()
+    await shell.run()
+    assert shell.performer.count("Submit") == 1
+    shell.supervisor.command(shell.job(1), Cancel(), by="ana")
+    await shell.run(1.0)
+    assert shell.job(1).state == "cancelling"
+    shell.performer.gates["Submit"].set()
+    await shell.run(1.0)
+    assert shell.job(1).state == "cancelled"
+    assert [one.remote_id for one in shell.store.paid] == ["r1"]
+
+
+async def test_a_held_job_does_not_start_and_a_requeued_one_does():
+    shell = Shell(good(), limits=msgspec.structs.replace(LIMITS, concurrency=1))
+    shell.add(2)
+    await shell.run(5.0)
+    shell.supervisor.command(shell.job(2), Hold(), by="ana")
+    await shell.run(60.0)
+    assert shell.job(2).state == "held"
+    shell.supervisor.command(shell.job(2), Requeue(), by="ana")
+    await shell.run(60.0)
+    assert shell.job(2).state == "succeeded"
+
+
+async def test_paying_again_sends_the_same_key_once_more():
+    shell = Shell(good(Submit=[LOST, Accepted("r2", "mock:")]))
+    shell.add()
+    await shell.run(1.0)
+    key = shell.job(1).attempts[0].key
+    shell.supervisor.command(shell.job(1), Resolve("pay-again"), by="ana")
+    await shell.run(30.0)
+    assert shell.job(1).state == "succeeded"
+    assert shell.performer.count("Submit") == 2
+    assert shell.job(1).attempt == 1
+    assert shell.job(1).attempts[0].key == key
+
+
+async def test_stopping_waits_for_a_submit_and_keeps_its_answer():
+    shell = Shell(good())
+    shell.performer.gates["Submit"] = asyncio.Event()
+    shell.add()
+    await shell.run()
+    stopping = asyncio.get_running_loop().create_task(shell.supervisor.stop(30.0))
+    await shell.run(10.0)
+    assert not stopping.done()
+    shell.performer.gates["Submit"].set()
+    await shell.run(1.0)
+    assert stopping.done()
+    assert shell.job(1).state == "generating"
+    assert [one.remote_id for one in shell.store.paid] == ["r1"]
+
+
+async def test_a_submit_cut_by_the_stop_is_a_doubt_at_the_next_start():
+    shell = Shell(good())
+    shell.performer.gates["Submit"] = asyncio.Event()
+    shell.add()
+    await shell.run()
+    await shell.stop(grace_s=5.0)
+    assert shell.job(1).state == "submitting"
+    again = Shell(good(), clock=shell.clock)
+    again.book.load(shell.store.rows.values())
+    again.book.index()
+    again.supervisor.recover()
+    await again.run(1_000.0)
+    assert again.job(1).state == "in_doubt"
+    assert again.performer.count("Submit") == 0
+
+
+async def test_a_generating_job_goes_on_polling_after_a_restart():
+    shell = Shell(good(Poll=[Pending(0.2)]))
+    shell.add()
+    await shell.run(25.0)
+    await shell.stop()
+    again = Shell(good(), clock=shell.clock)
+    again.book.load(shell.store.rows.values())
+    again.book.index()
+    again.supervisor.recover()
+    await again.run(20.0)
+    assert again.job(1).state == "succeeded"
+    assert again.performer.count("Submit") == 0
+
+
+async def test_a_bug_in_an_engine_at_submit_leaves_a_doubt_and_the_others_running():
+    shell = Shell(good(Submit=[RuntimeError("boom"), Accepted("r2", "mock:")]))
+    shell.add(2)
+    await shell.run(60.0)
+    assert {shell.job(1).state, shell.job(2).state} == {"in_doubt", "succeeded"}
+
+
+async def test_a_child_waits_for_its_parent():
+    shell = Shell(good())
+    (parent,) = shell.add()
+    (child,) = shell.add(after=(parent,))
+    await shell.run(5.0)
+    assert shell.job(child).state == "queued"
+    await shell.run(30.0)
+    assert shell.job(child).state == "succeeded"
+
+
+async def test_a_command_that_makes_no_sense_is_refused_and_changes_nothing():
+    shell = Shell(good())
+    shell.add()
+    await shell.run(20.0)
+    before = shell.job(1)
+    with pytest.raises(RefusedError, match="nothing to cancel"):
+        shell.supervisor.command(before, Cancel(), by="ana")
+    assert shell.job(1) is before
+
+
+async def test_a_backoff_ends_by_itself():
+    refused = Fault("submit", "transport.connect", effect="none")
+    shell = Shell(good(Submit=[refused, refused, Accepted("r1", "mock:")]), limits=Limits())
+    shell.add()
+    await shell.run(30.0)
+    assert shell.job(1).state == "succeeded"
+    assert shell.job(1).retries == 2
+    assert shell.job(1).errors_total == 2
