@@ -200,17 +200,14 @@ def to_held(
     *,
     remote: Remote | None = None,
     resend: Intent | None = None,
-    watch_s: float = 0.0,
     **fields: Any,
 ) -> Event:
-    """Held for `reason`; a task without results is looked at again after `watch_s`.
+    """Held for `reason`; a `remote` without results is looked at when it says so.
 
     >>> job = Job(id=1, provider="mock", created_at=0.0, updated_at=0.0)
     >>> to_held(job, 5.0, "lost").reason
     'lost'
     """
-    if remote is not None:
-        remote = msgspec.structs.replace(remote, next_poll_at=now + watch_s, polls=remote.polls + 1)
     line = stages.end(job.stages, now, "interrupted")
     work = Held(remote, resend)
     return change(job, "held", now, "held", work, reason=reason, stages=line, **fields)

@@ -7,12 +7,14 @@ import msgspec
 from msgspec import Struct
 
 from daemon.core.faults import PauseCause, Rule, Until, classify
-from daemon.core.job import Intent, Job
+from daemon.core.job import Intent, Job, streak
 from daemon.core.outcomes import Fault
 
 HINT_SLACK = 0.1
 """A time that the provider named is stretched by up to this share, so that jobs spread out."""
 PREPARE_TRIES = 2
+HINT_S_MAX = 30 * 86_400.0
+"""A longer time to wait is no word of a provider, but a mistake; it is passed over."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -125,9 +127,24 @@ class IllegalOutcomeError(Exception):
 
 
 def absence_counts_at(intent: Intent, policy: Policy) -> float:
-    """From when on a lookup that finds nothing proves that the request never arrived."""
+    """From when on a lookup that finds nothing proves that the request never arrived.
+
+    >>> absence_counts_at(Intent(1, "k", "http://a", "", sent_at=100.0), Policy())
+    730.0
+    """
     limits = policy.limits
     return intent.sent_at + limits.submit_timeout_s + limits.reconcile_grace_s
+
+
+def reached_nobody(fault: Fault) -> bool:
+    """Whether the request surely never reached the provider.
+
+    >>> reached_nobody(Fault("submit", "transport.connect"))
+    True
+    >>> reached_nobody(Fault("submit", "transport.timeout.read", effect="unknown"))
+    False
+    """
+    return fault.effect == "none" and fault.kind.startswith("transport.")
 
 
 def backoff_s(streak: int, limits: Limits, *, jitter: float) -> float:
@@ -140,17 +157,30 @@ def backoff_s(streak: int, limits: Limits, *, jitter: float) -> float:
     return jitter * min(limits.backoff_max_s, limits.backoff_base_s * 2.0**doublings)
 
 
+def hint_s(fault: Fault) -> float | None:
+    """How long the provider asks us to wait, in seconds; None if it says nothing that makes sense.
+
+    >>> hint_s(Fault("submit", "http", retry_after_s=34.0))
+    34.0
+    >>> hint_s(Fault("submit", "http", retry_after_s=float("inf")))
+    """
+    asked = fault.retry_after_s
+    return asked if asked is not None and 0.0 <= asked <= HINT_S_MAX else None
+
+
 def delay_s(
     rule: Rule, fault: Fault, streak: int, limits: Limits, *, floor_s: float, jitter: float
 ) -> float:
     """How long to wait: the floor and the jittered backoff, or the provider's hint if longer.
+
+    A hint counts up to quota_reset_s: what is paid for isn't left alone longer than that.
 
     >>> rule = Rule(name="r", do="tolerate")
     >>> delay_s(rule, Fault("poll", "http"), 1, Limits(), floor_s=10.0, jitter=0.5)
     11.0
     """
     wait = max(floor_s, rule.wait_s or 0.0) + backoff_s(streak, limits, jitter=jitter)
-    hint = fault.retry_after_s or 0.0
+    hint = min(hint_s(fault) or 0.0, limits.quota_reset_s)
     return max(wait, hint * (1.0 + HINT_SLACK * jitter))
 
 
@@ -158,6 +188,10 @@ def rule_on(job: Job, fault: Fault, policy: Policy, *, jitter: float, tries: int
     """The rule that matches and what follows, limits applied. Total.
 
     `tries` counts the downloads or preparations of this job that failed in a row before this one.
+
+    >>> job = Job(id=1, provider="m", created_at=0.0, updated_at=0.0)
+    >>> rule_on(job, Fault("poll", "http", http=504), Policy(), jitter=0.5).verdict
+    Tolerate(after_s=11.0, counted=True)
     """
     rule = classify(fault, policy.rules)
     verdict = _verdict(job, fault, rule, policy.limits, jitter=jitter, tries=tries)
@@ -167,31 +201,31 @@ def rule_on(job: Job, fault: Fault, policy: Policy, *, jitter: float, tries: int
 def _verdict(
     job: Job, fault: Fault, rule: Rule, limits: Limits, *, jitter: float, tries: int
 ) -> Verdict:
-    streak = max(job.errors_consecutive, tries) + 1
-    floors: Mapping[str, float] = {"poll": limits.poll_interval_s}
-    wait = delay_s(rule, fault, streak, limits, floor_s=floors.get(fault.phase, 0.0), jitter=jitter)
+    errors = max(streak(job, fault.phase), tries) + 1
+    floor_s = limits.poll_interval_s if fault.phase == "poll" else 0.0
+    wait = delay_s(rule, fault, errors, limits, floor_s=floor_s, jitter=jitter)
     match rule.do:
         case "tolerate" if not rule.counted:
             return Tolerate(wait, counted=False)
-        case "tolerate" | "retry":
+        case "pause" if fault.phase in ("poll", "download") and rule.cause == "quota":
+            return Tolerate(wait, counted=False)
+        case "reconcile" if fault.phase == "submit":
+            return Reconcile()
+        case "tolerate" | "retry" | "reconcile":
             if _exhausted(job, fault, rule, limits, tries=tries):
                 return _at_limit(fault, limits)
             return Tolerate(wait) if fault.phase == "poll" else Retry(wait)
         case "resubmit":
             used_up = job.retries >= (rule.limit or 0)
             return _at_limit(fault, limits) if used_up else Resubmit(wait)
-        case "pause" if fault.phase in ("poll", "download") and rule.cause == "quota":
-            return Tolerate(wait, counted=False)
         case "pause":
-            named, floor = fault.retry_after_s, rule.wait_s
+            named, floor = hint_s(fault), rule.wait_s
             after = named if floor is None else max(floor, named or 0.0)
             return Pause(rule.cause, rule.until, after)
         case "hold":
             return Hold(rule.reason or _HELD_FOR[fault.phase])
         case "fail":
             return Fail()
-        case "reconcile":
-            return Reconcile()
 
 
 _HELD_FOR: Mapping[str, str] = {
@@ -203,14 +237,13 @@ _HELD_FOR: Mapping[str, str] = {
 
 
 def _exhausted(job: Job, fault: Fault, rule: Rule, limits: Limits, *, tries: int) -> bool:
-    """Whether this failure is one too many of its phase."""
+    """Whether this failure is one too many of its phase. The job's own maxima are what is shown."""
     match fault.phase:
         case "submit":
-            maximum = limits.submit_retries if rule.limit is None else rule.limit
-            return job.retries >= maximum
+            return job.retries >= (job.retries_max if rule.limit is None else rule.limit)
         case "poll":
-            maximum = rule.limit or job.errors_consecutive_max or limits.errors_consecutive_max
-            return job.errors_consecutive + 1 >= maximum
+            shown = job.errors_consecutive_max or limits.errors_consecutive_max
+            return streak(job, "poll") + 1 >= (shown if rule.limit is None else rule.limit)
         case "prepare":
             return tries >= (PREPARE_TRIES if rule.limit is None else rule.limit)
         case "download":
@@ -219,9 +252,10 @@ def _exhausted(job: Job, fault: Fault, rule: Rule, limits: Limits, *, tries: int
 
 def _at_limit(fault: Fault, limits: Limits) -> Verdict:
     """A limit with a live task keeps it (or fails and watches, if so set); with none, fails."""
-    if fault.effect == "none" and fault.phase in ("prepare", "submit"):
+    nothing_lives = fault.kind == "provider.failed" or fault.effect == "none"
+    if fault.phase in ("prepare", "submit") and nothing_lives:
         return Fail()
-    if limits.on_limit == "fail":
+    if fault.kind == "provider.failed" or limits.on_limit == "fail":
         return Fail()
     return Hold(_HELD_FOR[fault.phase])
 

@@ -7,32 +7,44 @@ comma means any of. The grammar for people is interfaces.md 1, "Words", and docs
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 from msgspec import Struct
 
-from daemon.core.job import STATES, Job, State
+from daemon.core.job import STATES, Job
+from daemon.core.query_terms import (
+    STATE_WORDS,
+    InState,
+    Mentions,
+    Named,
+    NameField,
+    NumberField,
+    Pattern,
+    Query,
+    Span,
+    StateWord,
+    Term,
+    Test,
+    Within,
+    matches,
+)
 from daemon.core.suggest import did_you_mean, shown
 from daemon.core.times import ACCEPTED_DURATIONS, parse_duration
 
+__all__ = [
+    "SORT_KEYS",
+    "STATE_WORDS",
+    "Query",
+    "QueryError",
+    "StateWord",
+    "matches",
+    "parse_query",
+    "sort_key",
+    "state_word",
+]
+
 QUERY_CHARS_MAX = 4_096
 
-StateWord = State | Literal["waiting"]
-"""A state, or what the screen calls *waiting*: queued, and not for want of a free slot only."""
-STATE_WORDS: Final[dict[str, StateWord]] = {
-    **{state: state for state in STATES},
-    "waiting": "waiting",
-    "prepare": "preparing",
-    "submit": "submitting",
-    "generate": "generating",
-    "download": "downloading",
-    "in doubt": "in_doubt",
-    "done": "succeeded",
-}
-"""Every word for a state, of the JSON and of the screen, and what it means."""
-
-NameField = Literal["provider", "batch", "label", "name"]
-NumberField = Literal["id", "err", "attempt", "age"]
 FIELDS: Final = ("state", *get_args(NameField), *get_args(NumberField))
 
 _BLANKS = re.compile(r"\s*")
@@ -56,55 +68,6 @@ class Value(Struct, frozen=True):
 
     text: str
     at: int
-
-
-class Span(Struct, frozen=True):
-    """Numbers from `low` to `high`, both included."""
-
-    low: float
-    high: float
-
-
-class InState(Struct, frozen=True):
-    """The job is in one of these states."""
-
-    words: frozenset[StateWord]
-
-
-class Named(Struct, frozen=True):
-    """One of the patterns fits the field; names are searched, the others compared whole."""
-
-    field: NameField
-    patterns: tuple[re.Pattern[str], ...]
-
-
-class Within(Struct, frozen=True):
-    """The number of the field lies in one of the spans; ages are in seconds."""
-
-    field: NumberField
-    spans: tuple[Span, ...]
-
-
-class Mentions(Struct, frozen=True):
-    """The text, folded, occurs in the name, the prompt, or the last error's message."""
-
-    text: str
-
-
-Test = InState | Named | Within | Mentions
-
-
-class Term(Struct, frozen=True):
-    """A test, or its opposite."""
-
-    test: Test
-    negated: bool = False
-
-
-class Query(Struct, frozen=True):
-    """What must hold of a job: every term."""
-
-    terms: tuple[Term, ...] = ()
 
 
 # ---- reading ----
@@ -158,7 +121,7 @@ def _term(text: str, at: int) -> tuple[Term, int]:
     negated = text.startswith("!", at)
     at += negated
     if field := _FIELD.match(text, at):
-        values, end = _values(text, field.end(), field[0])
+        values, end = _values(text, field.end())
         return Term(_test(field[1], values, at), negated), end
     if text.startswith('"', at):
         value, end = _quoted(text, at)
@@ -169,7 +132,7 @@ def _term(text: str, at: int) -> tuple[Term, int]:
     return Term(Mentions(value.text.casefold()), negated), end
 
 
-def _values(text: str, at: int, field: str) -> tuple[list[Value], int]:
+def _values(text: str, at: int) -> tuple[list[Value], int]:
     """The words behind a field, separated by commas."""
     values = []
     while True:
@@ -180,7 +143,7 @@ def _values(text: str, at: int, field: str) -> tuple[list[Value], int]:
             value = Value(plain[0] if plain else "", at)
             end = at + len(value.text)
         if not value.text.strip():
-            raise QueryError(f"nothing stands behind '{text[:at][-1]}' of '{field}'", at)
+            raise QueryError(f"a word is missing behind {text[at - 1]!r}", at)
         values.append(value)
         if not text.startswith(",", end):
             return values, end
@@ -213,11 +176,10 @@ def _test(field: str, values: Sequence[Value], at: int) -> Test:
             raise QueryError(f"unknown field {shown(field)}{near}{quote}", at)
 
 
-def _pattern(text: str, field: NameField) -> re.Pattern[str]:
+def _pattern(text: str, field: NameField) -> Pattern:
     """`*` stands for anything; a name is searched for, a provider, batch or label is compared."""
-    parts = ".*".join(map(re.escape, text.split("*")))
-    whole = parts if field == "name" else rf"\A(?:{parts})\Z"
-    return re.compile(whole, re.IGNORECASE | re.DOTALL)
+    pieces = text.casefold().split("*")
+    return ("", *pieces, "") if field == "name" else tuple(pieces)
 
 
 def _span(value: Value, read: Callable[[Value, str], float]) -> Span:
@@ -251,7 +213,8 @@ def _whole(value: Value, text: str) -> float:
 def _age(value: Value) -> Span:
     span = _span(value, _seconds)
     if span.low == span.high:
-        raise QueryError(f"write age:>{value.text.strip()} for older, age:< for younger", value.at)
+        age = value.text.strip().lstrip("=")
+        raise QueryError(f"write age:>{age} for older, age:<{age} for younger", value.at)
     return span
 
 
@@ -261,58 +224,6 @@ def _seconds(value: Value, text: str) -> float:
     except ValueError:
         message = f"expected > or < and {ACCEPTED_DURATIONS}, got {shown(value.text)}"
         raise QueryError(message, value.at) from None
-
-
-# ---- asking ----
-
-
-def matches(query: Query, job: Job, now: float) -> bool:
-    """Whether every term of `query` holds for `job` as it is shown (explain.py) at `now`.
-
-    >>> job = Job(id=7, provider="veo", state="failed", created_at=0.0, updated_at=0.0)
-    >>> matches(parse_query("state:failed id:3-9"), job, 60.0)
-    True
-    >>> matches(parse_query("age:>2h"), job, 60.0)
-    False
-    """
-    return all(_holds(term.test, job, now) != term.negated for term in query.terms)
-
-
-def _holds(test: Test, job: Job, now: float) -> bool:
-    match test:
-        case InState(words=words):
-            waits = job.state == "queued" and job.reason is not None and "waiting" in words
-            return waits or job.state in words
-        case Named(field="label", patterns=patterns):
-            return any(one.search(label) for one in patterns for label in job.labels)
-        case Named(field=field, patterns=patterns):
-            text: str | None = getattr(job, field)
-            return text is not None and any(one.search(text) for one in patterns)
-        case Within(field=field, spans=spans):
-            number = _number(job, field, now)
-            return any(span.low <= number <= span.high for span in spans)
-        case Mentions(text=text):
-            return _mentions(job, text)
-
-
-def _number(job: Job, field: NumberField, now: float) -> float:
-    match field:
-        case "id":
-            return job.id
-        case "err":
-            return job.errors_consecutive
-        case "attempt":
-            return job.attempt
-        case "age":
-            return now - job.created_at
-
-
-def _mentions(job: Job, text: str) -> bool:
-    return (
-        text in job.prompt.casefold()
-        or (job.name is not None and text in job.name.casefold())
-        or (job.error is not None and text in job.error.message.casefold())
-    )
 
 
 # ---- sorting ----

@@ -1,7 +1,7 @@
-"""From the queue to the provider: what follows while a job prepares and submits.
+"""The paid request: what follows from its answer, or from the lack of one.
 
-The paid path. An intent is written before the request leaves; an answer that was lost is looked
-up or becomes a doubt; nothing here ever sends a second request on its own for the same doubt,
+The intent is on disk before the request leaves (preparing.py). An answer that was lost is looked
+up, or becomes a doubt; nothing here ever sends a second request on its own for the same doubt,
 but for `on_unknown = "resubmit"`, which an operator chose, once, with the same key.
 """
 
@@ -10,23 +10,32 @@ from typing import assert_never
 import msgspec
 
 from daemon.core import stages
-from daemon.core.changes import change, counted, ended, record, to_failed, to_held, to_queue
+from daemon.core.changes import (
+    change,
+    counted,
+    ended,
+    heavier,
+    record,
+    to_failed,
+    to_held,
+    to_queue,
+)
 from daemon.core.events import Event
-from daemon.core.gate import Gate, blocking, passes
+from daemon.core.gate import Gate, blocking
 from daemon.core.job import (
-    Attempt,
     Downloading,
+    Failure,
     Generating,
     InDoubt,
     Intent,
     Job,
-    Preparing,
     Queued,
     Remote,
     Submitting,
+    streak,
 )
 from daemon.core.judge import Moment
-from daemon.core.outcomes import Absent, Accepted, Fault, Interrupted, Outcome, Prepared, Ready
+from daemon.core.outcomes import Absent, Accepted, Fault, Interrupted, Outcome, Ready
 from daemon.core.policy import (
     Fail,
     Hold,
@@ -40,100 +49,32 @@ from daemon.core.policy import (
     Tolerate,
     absence_counts_at,
     backoff_s,
+    reached_nobody,
 )
 
 Events = tuple[Event, ...]
+NEVER_ARRIVED = Failure(
+    phase="submit",
+    kind="provider.error",
+    message="the provider was asked and knows nothing of the request",
+    rule="absent",
+    advice="nothing was paid; requeue submits it again",
+)
 
 
-def started(job: Job, work: Queued, now: float) -> Event:
-    attempt = work.resend.attempt if work.resend else job.attempt + 1
-    return change(
-        job,
-        "started",
-        now,
-        "preparing",
-        Preparing(work.resend),
-        stages=stages.turn(job.stages, now, "ok", "prepare", attempt),
-        started_at=now if job.started_at is None else job.started_at,
-    )
+def accepted(intent: Intent, answer: Accepted | Ready, now: float) -> Remote:
+    """The remote task that `answer` to `intent` named; when to ask for it is the caller's.
 
-
-def decide_preparing(
-    job: Job,
-    work: Preparing,
-    outcome: Outcome,
-    ruling: Ruling | None,
-    gate: Gate,
-    at: Moment,
-) -> Events:
-    match outcome:
-        case Prepared() if passes(gate, at.now, job.id):
-            return (_intended(job, work, outcome, gate, at.now),)
-        case Prepared():
-            queued = Queued("provider", None, work.resend)
-            return (to_queue(job, "interrupted", at.now, queued, "interrupted"),)
-        case Interrupted():
-            queued = Queued("interrupted", None, work.resend)
-            return (to_queue(job, "interrupted", at.now, queued, "interrupted"),)
-        case Fault() if ruling is not None:
-            return (_prepare_failed(job, work, ruling, at),)
-        case _:
-            raise IllegalOutcomeError(job, outcome)
-
-
-def _intended(job: Job, work: Preparing, ready: Prepared, gate: Gate, now: float) -> Event:
-    """The intent: what must be on disk before the first byte leaves."""
-    old = work.resend
-    intent = Intent(
-        attempt=old.attempt if old else job.attempt + 1,
-        key=old.key if old else ready.key,
-        target=old.target if old else ready.target,
-        digest=ready.digest,
-        sent_at=now,
-        epoch=gate.epoch,
-        resent=old is not None,
-    )
-    return change(
-        job,
-        "submitting",
-        now,
-        "submitting",
-        Submitting(intent),
-        attempt=intent.attempt,
-        stages=stages.turn(job.stages, now, "ok", "submit", intent.attempt),
-        attempt_record=Attempt(intent.attempt, intent.key, submitted_at=now),
-        billed=None,
-    )
-
-
-def _prepare_failed(job: Job, work: Preparing, ruling: Ruling, at: Moment) -> Event:
-    fields = counted(job, ruling.fault, ruling.rule)
-    match ruling.verdict:
-        case Fail():
-            return to_failed(job, at.now, fields, billed="no")
-        case Hold(reason):
-            return to_held(job, at.now, reason, remote=None, watch_s=0.0, **fields)
-        case Retry(after) | Tolerate(after) | Resubmit(after):
-            queued = Queued("backoff", at.now + after, work.resend)
-        case Pause() | Reconcile():
-            queued = Queued("provider", None, work.resend)
-            fields = counted(job, ruling.fault, ruling.rule, errors=0)
-        case never:
-            assert_never(never)
-    return to_queue(job, "submit_failed", at.now, queued, "retry", **fields)
-
-
-def accepted(job: Job, intent: Intent, answer: Accepted | Ready, at: Moment) -> Remote:
-    """The remote task that `answer` to `intent` named; its first poll is one interval off."""
-    target = answer.target if isinstance(answer, Accepted) else intent.target
-    results = answer.results if isinstance(answer, Ready) else ()
+    >>> accepted(Intent(1, "k", "http://a", "", 5.0), Accepted("r-1", "http://b"), 6.0).target
+    'http://b'
+    """
     return Remote(
         key=intent.key,
-        target=target,
+        target=answer.target if isinstance(answer, Accepted) else intent.target,
         remote_id=answer.remote_id or "",
-        accepted_at=at.now,
-        next_poll_at=at.now,
-        results=results,
+        accepted_at=now,
+        next_poll_at=now,
+        results=answer.results if isinstance(answer, Ready) else (),
     )
 
 
@@ -146,11 +87,19 @@ def decide_submitting(
     gate: Gate,
     at: Moment,
 ) -> Events:
+    """What follows from the answer to the paid request, or from a look for it.
+
+    >>> work = Submitting(Intent(1, "k", "http://a", "", 5.0))
+    >>> job = Job(id=1, provider="mock", created_at=0.0, updated_at=0.0, attempt=1, work=work)
+    >>> answer = Accepted("r-1", "http://a")
+    >>> decide_submitting(job, work, answer, None, Policy(), Gate(), Moment(6.0))[0].remote_id
+    'r-1'
+    """
     match outcome:
         case Accepted():
-            return (_submitted(job, work.intent, outcome, policy, at),)
+            return (_submitted(job, work.intent, outcome, policy, at.now),)
         case Ready():
-            return (_answered(job, work.intent, outcome, at),)
+            return (_answered(job, work.intent, outcome, at.now),)
         case Absent():
             return (_absent(job, work, policy, at),)
         case Interrupted():
@@ -161,49 +110,50 @@ def decide_submitting(
             raise IllegalOutcomeError(job, outcome)
 
 
-def _submitted(job: Job, intent: Intent, answer: Accepted, policy: Policy, at: Moment) -> Event:
-    remote = accepted(job, intent, answer, at)
-    first = at.now + policy.limits.poll_interval_s
+def _submitted(job: Job, intent: Intent, answer: Accepted, policy: Policy, now: float) -> Event:
+    first = now + policy.limits.poll_interval_s
+    remote = msgspec.structs.replace(accepted(intent, answer, now), next_poll_at=first)
     return change(
         job,
         "submitted",
-        at.now,
+        now,
         "generating",
-        Generating(msgspec.structs.replace(remote, next_poll_at=first)),
+        Generating(remote),
         remote_id=answer.remote_id,
         errors_consecutive=0,
         progress=None,
-        deadline_at=at.now + policy.limits.generate_timeout_s,
-        stages=stages.turn(job.stages, at.now, "ok", "generate", job.attempt),
-        attempt_record=record(job, remote_id=answer.remote_id, accepted_at=at.now),
+        deadline_at=now + policy.limits.generate_timeout_s,
+        stages=stages.turn(job.stages, now, "ok", "generate", job.attempt),
+        attempt_record=record(job, remote_id=answer.remote_id, accepted_at=now),
     )
 
 
-def _answered(job: Job, intent: Intent, answer: Ready, at: Moment) -> Event:
+def _answered(job: Job, intent: Intent, answer: Ready, now: float) -> Event:
     """A synchronous answer: the result is there, spooled, with no task to poll."""
     return change(
         job,
         "ready",
-        at.now,
+        now,
         "downloading",
-        Downloading(accepted(job, intent, answer, at), at.now),
+        Downloading(accepted(intent, answer, now), now),
         remote_id=answer.remote_id,
         errors_consecutive=0,
-        stages=stages.turn(job.stages, at.now, "ok", "download", job.attempt),
-        attempt_record=record(job, remote_id=answer.remote_id, accepted_at=at.now),
+        stages=stages.turn(job.stages, now, "ok", "download", job.attempt),
+        attempt_record=record(job, remote_id=answer.remote_id, accepted_at=now),
     )
 
 
 def _absent(job: Job, work: Submitting, policy: Policy, at: Moment) -> Event:
+    """It counts only if it was asked late enough: a request may be registered late."""
     proven_at = absence_counts_at(work.intent, policy)
-    if at.now < proven_at:
-        waiting = Submitting(work.intent, proven_at)
+    if (work.reconcile_at or 0.0) < proven_at:
+        waiting = Submitting(work.intent, max(proven_at, at.now))
         return change(job, "doubted", at.now, "submitting", waiting)
-    if job.retries >= policy.limits.submit_retries:
-        return to_failed(job, at.now, {}, billed="no")
-    wait = backoff_s(job.errors_consecutive, policy.limits, jitter=at.jitter)
+    closed = ended(job, at.now, "absent", NEVER_ARRIVED)
+    if job.retries >= job.retries_max:
+        return to_failed(job, at.now, {"error": NEVER_ARRIVED}, billed="no")
+    wait = backoff_s(streak(job, "submit"), policy.limits, jitter=at.jitter)
     queued = Queued("backoff", at.now + wait)
-    closed = ended(job, at.now, "absent")
     return to_queue(
         job, "submit_failed", at.now, queued, "retry", retries=job.retries + 1, **closed
     )
@@ -214,26 +164,57 @@ def _submit_failed(
 ) -> Event:
     fault, now = ruling.fault, at.now
     fields = counted(job, fault, ruling.rule)
+    if work.reconcile_at is not None or may_be_accepted(fault):
+        return doubted(job, work.intent, policy, at, fault=fault, **fields)
     closed = ended(job, now, "refused", fields["error"])
+    resend = work.intent if work.intent.resent else None
+    if _waits_for_health(ruling, gate, now):
+        queued = Queued("provider", None, resend)
+        return to_queue(job, "submit_failed", now, queued, "retry", **fields, **closed)
     match ruling.verdict:
         case Reconcile():
-            return doubted(job, work.intent, policy, at, looked_up=work.reconcile_at, **fields)
-        case Fail():
-            return to_failed(job, now, fields, billed="no" if fault.effect == "none" else "unknown")
+            return doubted(job, work.intent, policy, at, fault=fault, **fields)
         case Hold(reason):
-            return to_held(job, now, reason, remote=None, watch_s=0.0, **fields, **closed)
+            return to_held(job, now, reason, resend=resend, **fields, **closed)
+        case Resubmit(after):
+            queued = Queued("backoff", now + after, resend)
+            fields["retries"] = job.retries + 1
+        case _ if fault.effect != "none":
+            return to_failed(job, now, fields, billed="unknown")
+        case Fail():
+            return to_failed(job, now, fields, billed="no")
         case Pause(cause):
-            queued = Queued("quota" if cause == "quota" else "provider")
+            queued = Queued("quota" if cause == "quota" else "provider", None, resend)
             fields = counted(job, fault, ruling.rule, errors=0)
-        case Retry(after) | Tolerate(after) | Resubmit(after):
-            if any(one.cause == "health" for one in blocking(gate, now)):
-                queued = Queued("provider")
-            else:
-                queued = Queued("backoff", now + after)
-                fields["retries"] = job.retries + 1
+        case Retry(after) | Tolerate(after):
+            queued = Queued("backoff", now + after, resend)
+            fields["retries"] = job.retries + 1
         case never:
             assert_never(never)
     return to_queue(job, "submit_failed", now, queued, "retry", **fields, **closed)
+
+
+def may_be_accepted(fault: Fault) -> bool:
+    """Whether a task may live behind a failed submit. A verdict that it failed says that none does.
+
+    >>> may_be_accepted(Fault("submit", "http", http=504, effect="unknown"))
+    True
+    >>> may_be_accepted(Fault("submit", "provider.failed", effect="accepted"))
+    False
+    """
+    if fault.effect == "accepted":
+        return fault.kind != "provider.failed"
+    return fault.effect == "unknown"
+
+
+def _waits_for_health(ruling: Ruling, gate: Gate, now: float) -> bool:
+    """Nobody could be reached, and the gate is shut for that: the provider's fault, not the job's.
+
+    So its retries stay untouched, and the last of them isn't spent on a provider that is down.
+    """
+    if not reached_nobody(ruling.fault) or ruling.rule.do not in ("retry", "tolerate"):
+        return False
+    return any(one.cause == "health" for one in blocking(gate, now))
 
 
 def doubted(
@@ -242,27 +223,31 @@ def doubted(
     policy: Policy,
     at: Moment,
     *,
-    looked_up: float | None = None,
+    fault: Fault | None = None,
     **fields: object,
 ) -> Event:
     """Nobody knows whether `intent` arrived: look it up where that is possible, else ask.
 
-    `looked_up` is when a lookup was due that failed too; the next one backs off.
+    The first look is at once; later ones back off. `fault` is the answer that left the doubt;
+    where it said that the task was accepted, only its id being lost, nothing is sent again.
+
+    >>> work = Submitting(Intent(1, "k", "http://a", "", 5.0))
+    >>> job = Job(id=1, provider="mock", created_at=0.0, updated_at=0.0, attempt=1, work=work)
+    >>> event = doubted(job, work.intent, Policy(), Moment(6.0))
+    >>> event.state, event.billed
+    ('in_doubt', 'unknown')
     """
     now, limits = at.now, policy.limits
     if policy.abilities.lookup and now < intent.sent_at + policy.abilities.retention_s:
-        wait = 0.0
-        if looked_up is not None:
-            wait = limits.poll_interval_s + backoff_s(
-                job.errors_consecutive, limits, jitter=at.jitter
-            )
-        again = Submitting(intent, now + wait)
-        return change(job, "doubted", now, "submitting", again, **fields)
-    if limits.on_unknown == "resubmit" and not intent.resent:
-        wait = backoff_s(job.errors_consecutive, limits, jitter=at.jitter)
+        again = isinstance(job.work, Submitting) and job.work.reconcile_at is not None
+        backoff = backoff_s(streak(job, "submit"), limits, jitter=at.jitter)
+        wait = limits.poll_interval_s + backoff if again else 0.0
+        return change(job, "doubted", now, "submitting", Submitting(intent, now + wait), **fields)
+    money = {"billed": heavier(job.billed, "unknown")}
+    known = fault is not None and fault.effect == "accepted"
+    if limits.on_unknown == "resubmit" and not intent.resent and not known:
+        wait = backoff_s(streak(job, "submit"), limits, jitter=at.jitter)
         queued = Queued("backoff", now + wait, intent)
-        return to_queue(job, "doubted", now, queued, "retry", **fields)
+        return to_queue(job, "doubted", now, queued, "retry", **money, **fields)
     line = stages.end(job.stages, now, "interrupted")
-    return change(
-        job, "doubted", now, "in_doubt", InDoubt(intent), stages=line, billed="unknown", **fields
-    )
+    return change(job, "doubted", now, "in_doubt", InDoubt(intent), stages=line, **money, **fields)

@@ -1,0 +1,87 @@
+"""What is old goes: finished jobs, their events and pictures. Never anything that holds money."""
+
+import structlog
+
+from daemon.book import Book
+from daemon.clock import Clock
+from daemon.core.job import FINISHED, Job, live_remote
+from daemon.media.downloads import Filing
+from daemon.media.inputs import InputStore
+from daemon.media.pictures import PicturePool
+from daemon.store.port import JobStore
+
+log = structlog.get_logger()
+EVERY_S = 3_600.0
+DAY_S = 86_400.0
+JOBS_PER_TURN = 500
+
+
+def droppable(job: Job, before: float) -> bool:
+    """Whether `job` ended before `before`, and holds no paid task."""
+    return (
+        job.state in FINISHED
+        and job.finished_at is not None
+        and job.finished_at < before
+        and live_remote(job) is None
+    )
+
+
+class Housekeeper:
+    """Prunes once an hour, in small steps."""
+
+    def __init__(
+        self,
+        *,
+        book: Book,
+        store: JobStore,
+        clock: Clock,
+        inputs: InputStore,
+        pictures: PicturePool,
+        filing: Filing,
+        keep_days: float,
+    ) -> None:
+        self._book = book
+        self._store = store
+        self._clock = clock
+        self._inputs = inputs
+        self._pictures = pictures
+        self._filing = filing
+        self.keep_days = keep_days
+
+    async def run(self) -> None:
+        """Prune now and then, until cancelled. A failure is logged and tried again."""
+        while True:
+            await self._clock.sleep(EVERY_S)
+            try:
+                await self.prune()
+            except Exception:
+                log.exception("housekeeping_failed")
+
+    async def prune(self) -> int:
+        """Drop what is older than keep_days. Returns how many jobs went."""
+        before = self._clock.now() - self.keep_days * DAY_S
+        jobs = self._book.jobs
+        needed = {
+            parent for job in jobs.values() if job.state not in FINISHED for parent in job.after
+        }
+        old = [job.id for job in jobs.values() if job.id not in needed and droppable(job, before)]
+        for start in range(0, len(old), JOBS_PER_TURN):
+            await self._book.forget(old[start : start + JOBS_PER_TURN])
+        events = await self._store.prune(before)
+        kept = {
+            image.sha256
+            for job in self._book.jobs.values()
+            for image in job.images
+            if image.sha256 is not None
+        }
+        inputs = await self._inputs.prune(kept)
+        await self._pictures.prune(kept)
+        alive = {
+            job.id
+            for job in self._book.jobs.values()
+            if job.state not in FINISHED or live_remote(job) is not None
+        }
+        await self._filing.sweep(alive)
+        if old or events or inputs:
+            log.info("pruned", jobs=len(old), events=events, pictures=inputs)
+        return len(old)
