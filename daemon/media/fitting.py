@@ -26,8 +26,6 @@ ENCODES_MAX = 4
 FILL = 0.97
 """Share of the limit that is aimed at; from `FILL_ENOUGH` on the search ends."""
 FILL_ENOUGH = 0.9
-SIDE_MIN = 16
-"""Pixels. A picture that has to be smaller than this to fit doesn't fit."""
 _SLOPE = 0.03
 """A step of quality changes a JPEG's size by about 3 %: where the search starts from."""
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
@@ -41,12 +39,16 @@ class PictureError(Exception):
 class PictureLimits(Struct, frozen=True):
     """What a provider takes (interfaces.md 3, `[pictures]`). `max_kb` counts 1,024 bytes, before
     base64; `max_side` pixels; `max_mpixel` millions of pixels of what is given, not of what is
-    sent.
+    sent. Raises ValueError for a limit that no picture could keep.
     """
 
     max_kb: int = 300
     max_side: int = 1280
     max_mpixel: float = 40
+
+    def __post_init__(self) -> None:
+        if min(self.max_kb, self.max_side) < 1 or self.max_mpixel <= 0:
+            raise ValueError(f"the limits of pictures have to be positive: {self}")
 
     @property
     def max_bytes(self) -> int:
@@ -98,14 +100,17 @@ def compress(source: Path, target: Path, limits: PictureLimits) -> None:
 
 def _decode(source: Path, limits: PictureLimits) -> "Image.Image":
     """The picture upright, in RGB, no side over the limit."""
-    from PIL import Image  # noqa: PLC0415 - see the module's docstring
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - see the module's docstring
 
     Image.MAX_IMAGE_PIXELS = int(limits.max_mpixel * 1e6)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(source, formats=_FORMATS) as opened:
-            check_pixels(opened.width, opened.height, limits.max_mpixel)
+        try:
+            opened = Image.open(source, formats=_FORMATS)
+        except UnidentifiedImageError:  # its own text would tell our path
+            raise PictureError("the picture is damaged: it can't be read past its header") from None
+        with opened:
             size = _scaled(opened.size, limits.max_side / max(opened.size))
             # JPEG decodes to 1/2, 1/4 or 1/8 for nearly nothing; the true shape has to be given,
             # for of a square box the longer side alone decides.
@@ -158,7 +163,7 @@ def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
 
 
 def _fit(picture: "Image.Image", bytes_max: int) -> bytes:
-    """The JPEG of `picture`, scaled down as far as it takes. Raises PictureError."""
+    """The JPEG of `picture`, scaled down as far as it takes; one pixel takes less than 1 KiB."""
 
     def encode(quality: int) -> bytes:
         buffer = io.BytesIO()
@@ -167,17 +172,12 @@ def _fit(picture: "Image.Image", bytes_max: int) -> bytes:
 
     smaller = picture
     factor = 1.0
-    while max(smaller.size) >= SIDE_MIN or smaller is picture:
-        content = best_quality(encode, bytes_max)
-        if len(content) <= bytes_max:
-            return content
+    while len(content := best_quality(encode, bytes_max)) > bytes_max:
         # A JPEG's size goes with its pixels; the 0.8 leaves room for a better quality than the
         # worst, and the 0.9 makes every round a step.
         factor *= min(0.9, 0.8 * math.sqrt(bytes_max / len(content)))
         smaller = picture.resize(_scaled(picture.size, factor), reducing_gap=1.5)
-    raise PictureError(
-        f"the picture doesn't fit in {bytes_max:,} bytes at any size: raise image_max_kb"
-    )
+    return content
 
 
 def best_quality(encode: Callable[[int], bytes], bytes_max: int) -> bytes:

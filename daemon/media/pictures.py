@@ -63,17 +63,19 @@ class PicturePool:
         self._closing = threading.Event()
         self._fitting: dict[Path, asyncio.Task[Fitted]] = {}
 
-    async def fit(self, path: Path, limits: PictureLimits) -> Fitted:
+    async def fit(self, path: Path, limits: PictureLimits, *, sha256: str | None = None) -> Fitted:
         """The picture in `path` within `limits`: itself when it fits, else a JPEG that does.
 
-        The same picture and limits are worked on once, also by callers at the same time. Raises
+        The same picture and limits are worked on once, also by callers at the same time; `sha256`,
+        where it is known for sure, spares reading the file for it. Raises
         PictureError when it can't be sent, OSError when the cache can't be written, and
         PoolClosedError.
         """
         as_it_is = await asyncio.to_thread(_inspect, path, limits)
         if as_it_is is not None:
             return as_it_is
-        target = self._cache / await asyncio.to_thread(_made_name, path, limits)
+        content = sha256 or await asyncio.to_thread(_hash, path)
+        target = self._cache / f"{content}-{limits.max_kb}-{limits.max_side}.jpg"
         task = self._fitting.get(target)
         if task is None:
             task = asyncio.create_task(self._compress(path, target, limits))
@@ -206,10 +208,9 @@ def _inspect(path: Path, limits: PictureLimits) -> Fitted | None:
     return Fitted(path, found.mime, found.width, found.height, size, scaled=False)
 
 
-def _made_name(path: Path, limits: PictureLimits) -> str:
+def _hash(path: Path) -> str:
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    return f"{digest.hexdigest()}-{limits.max_kb}-{limits.max_side}.jpg"
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_made(path: Path) -> Fitted | None:

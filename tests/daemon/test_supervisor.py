@@ -41,8 +41,17 @@ async def test_a_job_runs_through_to_its_output():
     assert shell.job(job).state == "succeeded"
     assert shell.job(job).outputs == SAVED.outputs
     types = [line.event.type for line in shell.store.lines]
-    assert types == ["added", "started", "submitting", "submitted", "ready", "succeeded"]
-    assert [line.seq for line in shell.store.lines] == list(range(1, 7))
+    assert types == [
+        "added",
+        "started",
+        "prepared",
+        "submitting",
+        "submitted",
+        "ready",
+        "saved",
+        "succeeded",
+    ]
+    assert [line.seq for line in shell.store.lines] == list(range(1, 9))
     assert shell.store.rows[job] == shell.job(job)
     assert [one.remote_id for one in shell.store.paid] == ["r1"]
 

@@ -1,0 +1,1 @@
+"""The configuration's parts: what may stand in it, how it is checked, where values come from."""
