@@ -100,6 +100,10 @@ def _row_problems(index: int, row: Row, known: Known) -> Iterator[RowProblem]:
         there_are = ", ".join(sorted(known.providers))
         yield RowProblem(index, "provider", f"unknown provider{hint} (there are: {there_are})")
         return
+    if provider.engine is None:
+        reason = provider.shut.reason if provider.shut else "it has no engine"
+        yield RowProblem(index, "provider", f"{row.provider}: {reason}")
+        return
     params = {**provider.params, **row.params}
     for problem in provider.engine.check(row.prompt, params, len(row.images)):
         yield RowProblem(index, problem.field, problem.message)
@@ -222,4 +226,4 @@ def _warnings(rows: Sequence[Row], known: Known) -> Iterator[str]:
         shut = known.providers[name].shut
         if shut is not None:
             jobs = "job waits" if count == 1 else "jobs wait"
-            yield f"{name}: {shut}; {count} {jobs} for it"
+            yield f"{name} is closed: {shut.reason}; {count} {jobs} for it"

@@ -73,6 +73,8 @@ _PLACE = re.compile(r" \((?:at line (\d+), column (\d+)|at end of document)\)$")
 _RESTART = frozenset(
     {
         ("daemon", "state_dir"),
+        ("daemon", "output_dir"),
+        ("daemon", "output_mode"),
         ("daemon", "log_dir"),
         ("daemon", "socket"),
         ("daemon", "socket_mode"),

@@ -19,11 +19,11 @@ from daemon.clock import Clock
 from daemon.core.effects import Effect, Fetch, Lookup, Poll, Prepare, Stop, Submit
 from daemon.core.job import Image, Intent, Job, Output, Phase, Remote
 from daemon.core.outcomes import Effect as PaidEffect
-from daemon.core.outcomes import Fault, Outcome, Prepared, Saved, Stopped
-from daemon.engines.engine import Picture, Request
+from daemon.core.outcomes import Fault, Interrupted, Outcome, Prepared, Saved, Stopped
+from daemon.engines.engine import Engine, Picture, Request
 from daemon.media.downloads import Filing, FilingError, Sink, TooLargeError, WrongContentError
 from daemon.media.inputs import InputError, InputStore
-from daemon.media.pictures import PictureError, PicturePool
+from daemon.media.pictures import PictureError, PicturePool, PoolClosedError
 from daemon.providers import Provider
 
 OVERRUN_S = 10.0
@@ -55,31 +55,34 @@ class IoPerformer:
     async def perform(self, job: Job, effect: Effect) -> Outcome:
         """Wait until `effect` is due, do it once, and say what came of it."""
         provider = self._provider(job.provider)
+        engine = provider.engine
+        if engine is None:
+            raise RuntimeError(f"{provider.name} has no engine")
         match effect:
             case Prepare():
-                return await self._prepare(job, provider)
+                return await self._prepare(job, provider, engine)
             case Submit(intent=intent):
-                return await self._submit(job, provider, intent)
+                return await self._submit(job, provider, engine, intent)
             case Lookup(intent=intent, at=at):
                 await self._until(at)
                 return await _within(
                     provider.policy.limits.poll_timeout_s + OVERRUN_S,
-                    provider.engine.lookup(intent.key, target=intent.target),
+                    engine.lookup(intent.key, target=intent.target),
                     "submit",
                     "unknown",
                 )
             case Poll(remote=remote, at=at):
-                return await self._poll(job, provider, remote, at)
+                return await self._poll(job, provider, engine, remote, at)
             case Fetch(remote=remote, at=at):
                 await self._until(at)
-                return await self._fetch(job, provider, remote)
+                return await self._fetch(job, provider, engine, remote)
             case Stop(remote=remote, at=at):
                 await self._until(at)
                 if not provider.policy.abilities.cancel:
                     return Stopped("unknown")
                 return await _within(
                     provider.policy.limits.poll_timeout_s + OVERRUN_S,
-                    provider.engine.cancel(remote.remote_id, target=remote.target),
+                    engine.cancel(remote.remote_id, target=remote.target),
                     "poll",
                     "accepted",
                 )
@@ -97,15 +100,17 @@ class IoPerformer:
 
     # ---- prepare and submit ----
 
-    async def _prepare(self, job: Job, provider: Provider) -> Outcome:
+    async def _prepare(self, job: Job, provider: Provider, engine: Engine) -> Outcome:
         try:
             request = await self._request(job, provider)
         except (PictureError, InputError) as error:
             return Fault("prepare", "local.decode", message=str(error))
         except OSError as error:
             return _local(error, "prepare", "none")
+        except PoolClosedError:
+            return Interrupted()
         self._requests[job.id] = request
-        target = await provider.engine.choose(request)
+        target = await engine.choose(request)
         return Prepared(key=self._clock.key(), target=target, digest=_digest(request))
 
     async def _request(self, job: Job, provider: Provider) -> Request:
@@ -126,7 +131,7 @@ class IoPerformer:
             path = self._output_of(image.source)
         else:
             return Picture(source=image.source, url=image.source)
-        fitted = await self._pictures.fit(path, provider.pictures)
+        fitted = await self._pictures.fit(path, provider.pictures, sha256=image.sha256)
         return Picture(
             source=image.source,
             path=fitted.path,
@@ -140,28 +145,32 @@ class IoPerformer:
             raise PictureError(f"{source} has no output to use as a picture")
         return Path(parent.outputs[0].path)
 
-    async def _submit(self, job: Job, provider: Provider, intent: Intent) -> Outcome:
+    async def _submit(
+        self, job: Job, provider: Provider, engine: Engine, intent: Intent
+    ) -> Outcome:
         request = self._requests.pop(job.id, None)
         if request is None:
             return Fault("submit", "internal", message="the request was not prepared")
         limits = provider.policy.limits
-        call = provider.engine.submit(request, key=intent.key, target=intent.target)
+        call = engine.submit(request, key=intent.key, target=intent.target)
         return await _within(limits.submit_timeout_s + OVERRUN_S, call, "submit", "unknown")
 
     # ---- poll and fetch ----
 
-    async def _poll(self, job: Job, provider: Provider, remote: Remote, at: float) -> Outcome:
+    async def _poll(
+        self, job: Job, provider: Provider, engine: Engine, remote: Remote, at: float
+    ) -> Outcome:
         spaced = self._book.gate(job.provider).polls_spaced_until or 0.0
         now = self._clock.now()
         due = max(at, provider.poll_pace.take(max(now, at)))
         if spaced > now:
             due = max(due, spaced + provider.policy.limits.poll_interval_s * self._clock.jitter())
         await self._until(due)
-        call = provider.engine.poll(remote.remote_id, target=remote.target)
+        call = engine.poll(remote.remote_id, target=remote.target)
         limit = provider.policy.limits.poll_timeout_s + OVERRUN_S
         return await _within(limit, call, "poll", "accepted")
 
-    async def _fetch(self, job: Job, provider: Provider, remote: Remote) -> Outcome:
+    async def _fetch(self, job: Job, provider: Provider, engine: Engine, remote: Remote) -> Outcome:
         """Every result on disk under its final name, synced; or the first fault."""
         outputs: list[Output] = []
         for result in remote.results:
@@ -169,7 +178,7 @@ class IoPerformer:
             try:
                 part = await self._filing.part(job.id, job.attempt, index)
                 async with Sink(part, provider.download_bytes_max) as sink:
-                    fault = await provider.engine.fetch(result, sink, target=remote.target)
+                    fault = await engine.fetch(result, sink, target=remote.target)
                 if fault is not None:
                     return fault
                 folder = job.batch or _date(job.created_at)
@@ -177,6 +186,10 @@ class IoPerformer:
                     part, job_id=job.id, name=job.name, folder=folder, index=index
                 )
                 outputs.append(output)
+            except PictureError as error:
+                return Fault("download", "local.decode", message=str(error), effect="accepted")
+            except PoolClosedError:
+                return Interrupted()
             except TooLargeError as error:
                 return Fault("download", "local.toolarge", message=str(error), effect="accepted")
             except WrongContentError as error:

@@ -1,30 +1,41 @@
 """The configured providers at run time: engine, policy, limits, and why one can't work."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
+from daemon.core.gate import Closure, Gate, GateCause
 from daemon.core.policy import Policy
 from daemon.core.schedule import Pace
 from daemon.engines.engine import Engine
 from daemon.media.pictures import PictureLimits
 
 
-class Provider:
-    """One configured provider. `shut` is why the configuration keeps its gate closed, or None."""
+class Shut(Struct, frozen=True):
+    """Why the configuration keeps a provider's gate closed: a missing key, or `enabled = false`."""
 
-    def __init__(
+    cause: GateCause
+    reason: str
+
+
+class Provider:
+    """One configured provider. `engine` is None where this version has none of that kind."""
+
+    def __init__(  # noqa: PLR0913 - what a section of the configuration comes to
         self,
         name: str,
         *,
         kind: str,
-        engine: Engine,
+        engine: Engine | None,
         policy: Policy,
         params: Mapping[str, Any],
         pictures: PictureLimits,
         enabled: bool = True,
-        shut: str | None = None,
+        shut: Shut | None = None,
         price: str = "",
-        daily_reset: str = "",
+        daily_reset: str = "00:00 UTC",
     ) -> None:
         self.name = name
         self.kind = kind
@@ -43,3 +54,20 @@ class Provider:
     def download_bytes_max(self) -> int:
         """The largest result that is fetched."""
         return self.policy.limits.download_max_mb * 1024 * 1024
+
+
+def configured(gate: Gate, shut: Shut | None) -> Gate:
+    """`gate` as the configuration wants it: what an earlier one closed is open again.
+
+    >>> configured(Gate(), Shut("auth", "no key")).causes[0].source
+    'config'
+    >>> configured(configured(Gate(), Shut("auth", "no key")), None).causes
+    ()
+    """
+    causes: Iterable[Closure] = (
+        one for one in gate.causes if one.source != "config" or one.cause == "space"
+    )
+    if shut is not None:
+        others = tuple(one for one in causes if one.cause != shut.cause)
+        causes = (*others, Closure(shut.cause, None, shut.reason, "config"))
+    return msgspec.structs.replace(gate, causes=tuple(causes))

@@ -62,7 +62,7 @@ class Supervisor:
     def recover(self) -> None:
         """Record what the restart means for each job, and start what goes on."""
         for job in list(self._book.jobs.values()):
-            if job.provider not in self._providers:
+            if not self._workable(job.provider):
                 continue
             events = recover(job, self._policy(job.provider), self._moment(job.provider))
             if events:
@@ -147,7 +147,7 @@ class Supervisor:
         if runner is not None:
             runner.poke()
             return
-        if self._stopping or job.provider not in self._providers or next_effect(job) is None:
+        if self._stopping or not self._workable(job.provider) or next_effect(job) is None:
             return
         runner = Runner(
             job.id,
@@ -223,6 +223,11 @@ class Supervisor:
     async def _wake(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
         self.kick()
+
+    def _workable(self, provider: str) -> bool:
+        """Whether there is anybody to work for `provider`: jobs of one that is gone just stay."""
+        known = self._providers.get(provider)
+        return known is not None and known.engine is not None
 
     def _policy(self, provider: str) -> Policy:
         return self._providers[provider].policy

@@ -209,7 +209,7 @@ ENGINES: Mapping[str, EngineKeys] = {
             "outputs": Key(whole(0, 100), 1),
             "seed": Key(whole(-(1 << 63), (1 << 63) - 1), 0),
             "script": Key(optional_path, ""),
-            "lookup": Key(switch, True),
+            "lookup": Key(switch, False),
             "cancel": Key(switch, True),
         },
         defaults={"base_url": ""},

@@ -1,13 +1,14 @@
 """What operators ask of one job, and what follows: events, or a refusal that says what to do."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from daemon.core import stages
-from daemon.core.changes import change, ended, to_queue
-from daemon.core.events import Event
+from daemon.core.cancelling import to_cancelled
+from daemon.core.changes import change, ended, heavier, record, reopened, to_held, to_queue
+from daemon.core.events import Event, EventType
 from daemon.core.job import (
     Cancelling,
     Downloading,
@@ -15,6 +16,7 @@ from daemon.core.job import (
     Generating,
     Held,
     InDoubt,
+    Intent,
     Job,
     Preparing,
     Queued,
@@ -24,7 +26,6 @@ from daemon.core.job import (
 )
 from daemon.core.judge import Moment
 from daemon.core.policy import Policy
-from daemon.core.watching import to_cancelled
 
 Events = tuple[Event, ...]
 
@@ -81,32 +82,37 @@ Command = Cancel | Requeue | Hold | Release | Resolve | Edit
 
 
 def command(job: Job, asked: Command, policy: Policy, at: Moment, *, by: str | None) -> Events:
-    """The events that do what `by` asked. Raises RefusedError with the way out."""
+    """The events that do what `by` asked. Raises RefusedError with the way out.
+
+    >>> job = Job(id=1, provider="mock", created_at=0.0, updated_at=0.0, work=Queued())
+    >>> event = command(job, Cancel(), Policy(), Moment(5.0), by="ana")[0]
+    >>> event.state, event.billed, event.by
+    ('cancelled', 'no', 'ana')
+    """
     match asked:
         case Cancel():
             return (_cancel(job, asked, at.now, by),)
         case Requeue():
-            return (_requeue(job, asked, at, by),)
+            return (_requeue(job, asked, policy, at.now, by),)
         case Hold():
             return (_hold(job, asked, at.now, by),)
         case Release():
-            return (_release(job, asked, at, by),)
+            return (_release(job, asked, policy, at.now, by),)
         case Resolve():
-            return (_resolve(job, asked, policy, at, by),)
+            return (_resolve(job, asked, policy, at.now, by),)
         case Edit():
             return (_edit(job, asked, at.now, by),)
 
 
-def _detail(reason: str) -> dict[str, str]:
-    return {"detail": reason} if reason else {}
+def _said(by: str | None, reason: str) -> dict[str, Any]:
+    return {"by": by, "detail": reason} if reason else {"by": by}
 
 
 def _cancel(job: Job, asked: Cancel, now: float, by: str | None) -> Event:
-    fields = {"by": by, **_detail(asked.reason)}
+    fields = _said(by, asked.reason)
     match job.work:
-        case Queued(resend=resend) | Preparing(resend=resend) | Held(remote=None, resend=resend):
-            event = to_cancelled(job, now, "no" if resend is None else "unknown", by=by)
-            return msgspec.structs.replace(event, **_detail(asked.reason))
+        case Queued() | Preparing() | Held(remote=None):
+            return to_cancelled(job, now, "no", **fields)
         case Submitting(intent=intent, reconcile_at=at):
             work = Cancelling(intent=intent, reconcile_at=at)
         case (
@@ -114,10 +120,7 @@ def _cancel(job: Job, asked: Cancel, now: float, by: str | None) -> Event:
         ):
             work = Cancelling(remote=remote, next_try_at=now)
         case InDoubt():
-            raise RefusedError(
-                f"{label(job)} is in doubt: `genq resolve {job.id} attach REMOTE_ID | pay-again "
-                "| write-off` decides it"
-            )
+            raise _in_doubt(job)
         case Cancelling():
             raise RefusedError(f"{label(job)} is being cancelled already")
         case _:
@@ -125,60 +128,71 @@ def _cancel(job: Job, asked: Cancel, now: float, by: str | None) -> Event:
     return change(job, "cancelling", now, "cancelling", work, **fields)
 
 
-def _requeue(job: Job, asked: Requeue, at: Moment, by: str | None) -> Event:
+def _in_doubt(job: Job) -> RefusedError:
+    return RefusedError(
+        f"{label(job)} is in doubt: it may be paid for; `genq resolve {job.id} attach REMOTE_ID | "
+        "pay-again | write-off` decides it"
+    )
+
+
+def _requeue(job: Job, asked: Requeue, policy: Policy, now: float, by: str | None) -> Event:
+    resend: Intent | None = None
     match job.work:
         case Held(remote=remote, resend=resend):
             pass
         case Finished(remote=remote):
-            resend = None
+            pass
         case InDoubt():
-            raise RefusedError(
-                f"{label(job)} is in doubt: it may be paid for; `genq resolve {job.id} attach "
-                "REMOTE_ID | pay-again | write-off` decides it"
-            )
+            raise _in_doubt(job)
         case _:
             raise RefusedError(
                 f"{label(job)} is {job.state}: only a finished or held job is requeued"
             )
-    fields = {"by": by, "retries": 0, "errors_consecutive": 0, **_detail(asked.reason)}
+    fields = {**_said(by, asked.reason), "retries": 0, "errors_consecutive": 0}
     if remote is not None and not asked.fresh:
-        return _resume(job, "requeued", remote, at.now, **fields)
-    return _anew(job, at.now, Queued("requeued", None, resend), **fields)
-
-
-def _anew(job: Job, now: float, work: Queued, **fields: object) -> Event:
-    """Back to the queue for a new attempt; what the last one left is closed."""
-    for name in ("finished_at", "started_at", "billed"):
+        return _resume(job, "requeued", remote, policy, now, **fields)
+    for name in ("finished_at", "started_at"):
         if getattr(job, name) is not None:
             fields[name] = None
-    return to_queue(job, "requeued", now, work, "interrupted", **fields)
+    if remote is not None:
+        fields["billed"] = heavier(job.billed, "yes" if remote.results else "unknown")
+    queued = Queued("requeued", None, None if asked.fresh else resend)
+    return _anew(job, "requeued", queued, now, **fields)
 
 
-def _resume(job: Job, kind: str, remote: Remote, now: float, **fields: object) -> Event:
-    """Go on where the paid work is: fetch known results, else poll for them, now."""
-    polled = msgspec.structs.replace(remote, next_poll_at=now)
+def _anew(job: Job, kind: EventType, work: Queued, now: float, **fields: Any) -> Event:
+    """To the queue for a new attempt; the last one is closed, unless it is to be sent once more."""
+    if job.billed == "no":
+        fields["billed"] = None  # until the new attempt costs something
+    closed = {} if work.resend is not None else ended(job, now, "abandoned", job.error)
+    return to_queue(job, kind, now, work, "interrupted", **fields, **closed)
+
+
+def _resume(
+    job: Job, kind: EventType, remote: Remote, policy: Policy, now: float, **fields: Any
+) -> Event:
+    """Go on where the paid work is: fetch known results, else ask for them, as soon as may be."""
+    limits = policy.limits
     if job.finished_at is not None:
         fields["finished_at"] = None
-    if job.billed is not None:
-        fields["billed"] = None
+    fields |= reopened(job)
     if remote.results:
         line = stages.begin(job.stages, now, "download", job.attempt)
-        work: Downloading | Generating = Downloading(polled, now)
-        return change(job, kind, now, "downloading", work, stages=line, **fields)  # type: ignore[arg-type]
+        fetched = Downloading(remote, now)
+        return change(job, kind, now, "downloading", fetched, stages=line, **fields)
     line = stages.begin(job.stages, now, "generate", job.attempt)
-    span = (job.deadline_at or now) - remote.accepted_at
+    last_look_at = remote.next_poll_at - limits.watch_interval_s
+    soonest = min(now + limits.poll_interval_s, max(now, last_look_at + limits.poll_interval_s))
+    work = Generating(msgspec.structs.replace(remote, next_poll_at=soonest))
     if job.deadline_at is None or job.deadline_at <= now:
-        fields["deadline_at"] = now + max(span, 0.0)
-    return change(job, kind, now, "generating", Generating(polled), stages=line, **fields)  # type: ignore[arg-type]
+        fields["deadline_at"] = now + limits.generate_timeout_s
+    return change(job, kind, now, "generating", work, stages=line, **fields)
 
 
 def _hold(job: Job, asked: Hold, now: float, by: str | None) -> Event:
     match job.work:
         case Queued(resend=resend) | Preparing(resend=resend):
-            line = stages.end(job.stages, now, "interrupted")
-            work = Held(None, resend)
-            fields = {"by": by, "reason": "operator", **_detail(asked.reason)}
-            return change(job, "held", now, "held", work, stages=line, **fields)
+            return to_held(job, now, "operator", resend=resend, **_said(by, asked.reason))
         case Held():
             raise RefusedError(f"{label(job)} is held already")
         case _:
@@ -188,27 +202,34 @@ def _hold(job: Job, asked: Hold, now: float, by: str | None) -> Event:
             )
 
 
-def _release(job: Job, asked: Release, at: Moment, by: str | None) -> Event:
+def _release(job: Job, asked: Release, policy: Policy, now: float, by: str | None) -> Event:
     if not isinstance(job.work, Held):
         raise RefusedError(f"{label(job)} is {job.state}, not held")
     if asked.approval and job.reason != "approval":
         raise RefusedError(
             f"{label(job)} isn't held for approval ({job.reason}): `genq release {job.id}`"
         )
-    fields = {"by": by, "retries": 0, "errors_consecutive": 0, **_detail(asked.reason)}
+    fields = {**_said(by, asked.reason), "errors_consecutive": 0}
     if job.work.remote is not None:
-        return _resume(job, "released", job.work.remote, at.now, **fields)
+        return _resume(job, "released", job.work.remote, policy, now, **fields)
     queued = Queued("requeued" if job.attempt else "new", None, job.work.resend)
-    return to_queue(job, "released", at.now, queued, "interrupted", **fields)
+    return _anew(job, "released", queued, now, **fields)
 
 
-def _resolve(job: Job, asked: Resolve, policy: Policy, at: Moment, by: str | None) -> Event:
+def _resolve(job: Job, asked: Resolve, policy: Policy, now: float, by: str | None) -> Event:
     if not isinstance(job.work, InDoubt):
         raise RefusedError(
             f"{label(job)} is {job.state}, not in doubt: there is nothing to resolve"
         )
-    intent, now = job.work.intent, at.now
+    intent = job.work.intent
     match asked.how:
+        case "attach" if not asked.remote_id:
+            raise RefusedError(f"{label(job)}: attach needs the remote id that was found")
+        case "attach" if owner := _attempt_of(job, asked.remote_id):
+            raise RefusedError(
+                f"{label(job)}: {asked.remote_id} is the task of attempt {owner}; attach the one "
+                f"of attempt {job.attempt}"
+            )
         case "attach":
             remote = Remote(intent.key, intent.target, asked.remote_id, now, now)
             return change(
@@ -219,16 +240,16 @@ def _resolve(job: Job, asked: Resolve, policy: Policy, at: Moment, by: str | Non
                 Generating(remote),
                 by=by,
                 remote_id=asked.remote_id,
-                billed=None,
                 errors_consecutive=0,
                 deadline_at=now + policy.limits.generate_timeout_s,
                 stages=stages.begin(job.stages, now, "generate", job.attempt),
                 detail=f"attached to {asked.remote_id}",
+                attempt_record=record(job, remote_id=asked.remote_id, accepted_at=now),
             )
         case "pay-again":
             queued = Queued("requeued", None, intent)
-            line = {"by": by, "billed": None, "detail": "sent once more with the same key"}
-            return to_queue(job, "resolved", now, queued, "interrupted", **line)
+            detail = "sent once more with the same key"
+            return to_queue(job, "resolved", now, queued, "interrupted", by=by, detail=detail)
         case "write-off":
             return change(
                 job,
@@ -239,20 +260,32 @@ def _resolve(job: Job, asked: Resolve, policy: Policy, at: Moment, by: str | Non
                 by=by,
                 finished_at=now,
                 detail="written off: whether it was billed stays unknown",
-                **ended(job, now, "written-off"),
+                **ended(job, now, "written-off", job.error),
             )
 
 
+def _attempt_of(job: Job, remote_id: str) -> int | None:
+    """The earlier attempt of `job` that `remote_id` belongs to, or None."""
+    for one in () if job.attempts is UNSET else job.attempts:
+        if one.remote_id == remote_id and one.attempt != job.attempt:
+            return one.attempt
+    return None
+
+
 def _edit(job: Job, asked: Edit, now: float, by: str | None) -> Event:
-    if not isinstance(job.work, Queued | Held):
+    work = job.work
+    if not isinstance(work, Queued | Held):
         raise RefusedError(f"{label(job)} is {job.state}: only queued and held jobs can be edited")
-    if isinstance(job.work, Held) and job.work.remote is not None and asked.prompt is not None:
-        raise RefusedError(f"{label(job)} was submitted already: its request can't change any more")
     changed = {
         field: value
         for field in Edit.__struct_fields__
         if (value := getattr(asked, field)) is not None and value != getattr(job, field)
     }
-    if job.state == "held":
+    submitted = work.resend is not None or (isinstance(work, Held) and work.remote is not None)
+    if submitted and ("prompt" in changed or "params" in changed):
+        raise RefusedError(
+            f"{label(job)} was submitted already: what was asked for can't change any more"
+        )
+    if job.reason is not None:
         changed["reason"] = job.reason
-    return change(job, "edited", now, job.state, job.work, by=by, **changed)
+    return change(job, "edited", now, job.state, work, by=by, **changed)

@@ -6,6 +6,7 @@ returns in one transaction.
 
 import msgspec
 
+from daemon.core.cancelling import decide_cancelling
 from daemon.core.events import Event
 from daemon.core.gate import Gate
 from daemon.core.job import (
@@ -14,17 +15,20 @@ from daemon.core.job import (
     Finished,
     Generating,
     Held,
+    Intent,
     Job,
     Preparing,
     Queued,
     Submitting,
+    streak,
 )
 from daemon.core.judge import Moment, judge
 from daemon.core.outcomes import Fault, Outcome, Picked
 from daemon.core.policy import IllegalOutcomeError, Policy, Ruling, rule_on
+from daemon.core.preparing import decide_preparing, started
 from daemon.core.running import decide_downloading, decide_generating
-from daemon.core.submitting import decide_preparing, decide_submitting, started
-from daemon.core.watching import decide_cancelling, decide_watched
+from daemon.core.submitting import decide_submitting
+from daemon.core.watching import decide_watched
 
 Events = tuple[Event, ...]
 
@@ -34,9 +38,14 @@ def settle(job: Job, gate: Gate, outcome: Outcome, policy: Policy, at: Moment) -
 
     The gate is judged first, so that a refusal that shuts it already counts as deferred. Raises
     IllegalOutcomeError for what can't occur in the job's state.
+
+    >>> job = Job(id=1, provider="mock", created_at=0.0, updated_at=0.0, work=Queued())
+    >>> [event.type for event in settle(job, Gate(), Picked(), Policy(), Moment(5.0))]
+    ['started']
     """
     ruling = None
     if isinstance(outcome, Fault):
+        outcome = _as_asked(job, outcome)
         ruling = rule_on(job, outcome, policy, jitter=at.jitter, tries=_tries(job))
     verdict = None if ruling is None else ruling.verdict
     judged = judge(gate, job, outcome, verdict, policy.limits, at)
@@ -45,13 +54,22 @@ def settle(job: Job, gate: Gate, outcome: Outcome, policy: Policy, at: Moment) -
     return (*decide(job, outcome, ruling, policy, gate, at), *judged)
 
 
+def _as_asked(job: Job, fault: Fault) -> Fault:
+    """A look for a lost answer that failed leaves the doubt as it was, whatever failed about it."""
+    match job.work:
+        case Submitting(reconcile_at=float()) | Cancelling(intent=Intent(), reconcile_at=float()):
+            return msgspec.structs.replace(fault, phase="submit", effect="unknown")
+        case _:
+            return fault
+
+
 def _tries(job: Job) -> int:
     """Failures in a row of the phase that counts its own: downloads, preparations."""
     match job.work:
         case Downloading(tries=tries):
             return tries
-        case Preparing() if job.error is not None and job.error.phase == "prepare":
-            return job.errors_consecutive
+        case Preparing():
+            return streak(job, "prepare")
         case _:
             return 0
 
@@ -63,6 +81,10 @@ def decide(
 
     `ruling` is there exactly when the outcome is a Fault. Empty when nothing changed that anybody
     may see: the caller then moves the next look on (`waited`).
+
+    >>> job = Job(id=1, provider="mock", created_at=0.0, updated_at=0.0, work=Queued())
+    >>> decide(job, Picked(), None, Policy(), Gate(), Moment(5.0))[0].state
+    'preparing'
     """
     match job.work:
         case Queued() as queued if isinstance(outcome, Picked):
@@ -78,7 +100,7 @@ def decide(
         case Cancelling() as cancelling:
             return decide_cancelling(job, cancelling, outcome, policy, at)
         case Held() | Finished():
-            return decide_watched(job, outcome, policy, at)
+            return decide_watched(job, outcome, ruling, policy, at)
         case _:
             raise IllegalOutcomeError(job, outcome)
 
@@ -87,6 +109,10 @@ def waited(job: Job, now: float, policy: Policy) -> Job:
     """`job` after a look that changed nothing: one poll more, the next look one interval on.
 
     Not a fact: nobody sees it, and a restart may forget it (resilience.md 2.2, step 5).
+
+    >>> job = Job(id=1, provider="mock", created_at=0.0, updated_at=0.0, work=Queued())
+    >>> waited(job, 5.0, Policy()) is job
+    True
     """
     work = job.work
     match work:

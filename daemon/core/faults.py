@@ -97,6 +97,19 @@ GUARD = Rule(
 
 SHARED: tuple[Rule, ...] = (
     Rule(
+        name="shared.verdict",
+        kind="provider.failed",
+        do="fail",
+        why="the provider says that the task failed; a requeue submits, and pays, anew",
+    ),
+    Rule(
+        name="shared.accepted",
+        phase="submit",
+        effect="accepted",
+        do="reconcile",
+        why="the request was accepted, but its id was lost: it is not sent again",
+    ),
+    Rule(
         name="shared.prepare-decode",
         phase="prepare",
         kind="local.decode",
@@ -160,12 +173,6 @@ SHARED: tuple[Rule, ...] = (
         why="the provider asks for fewer calls; its polls are spaced out",
     ),
     Rule(
-        name="shared.verdict",
-        kind="provider.failed",
-        do="fail",
-        why="the provider says that the task failed; a requeue submits, and pays, anew",
-    ),
-    Rule(
         name="shared.refused",
         phase="submit",
         http="4xx",
@@ -194,6 +201,22 @@ SHARED: tuple[Rule, ...] = (
         do="hold",
         reason="lost",
         why="the provider has dropped the task: requeue asks again, --fresh pays again",
+    ),
+    Rule(
+        name="shared.poll-auth",
+        phase="poll",
+        http="401",
+        do="pause",
+        cause="auth",
+        until="operator",
+        why="the key was refused: set a valid one; the task goes on and is asked for meanwhile",
+    ),
+    Rule(
+        name="shared.poll-slow",
+        phase="poll",
+        http="408",
+        do="tolerate",
+        why="the provider was slow to answer; the task goes on",
     ),
     Rule(
         name="shared.poll-forbidden",
@@ -235,6 +258,7 @@ SHARED: tuple[Rule, ...] = (
         why="the download failed; the result is kept at the provider and tried again",
     ),
 )
+"""Every phase ends with a rule that takes what is left."""
 
 LAST_RESORT = Rule(
     name="none",
@@ -254,12 +278,15 @@ def classify(fault: Fault, rules: tuple[Rule, ...]) -> Rule:
     """
     if matches(GUARD, fault):
         return GUARD
-    for rule in (*rules, *SHARED):
-        if matches(rule, fault) and not _pays_blindly(rule, fault):
-            return rule
-    return LAST_RESORT
+    fitting = (
+        rule
+        for rule in (*rules, *SHARED)
+        if matches(rule, fault) and not _pays_blindly(rule, fault)
+    )
+    return next(fitting, LAST_RESORT)
 
 
 def _pays_blindly(rule: Rule, fault: Fault) -> bool:
-    """`retry` repeats only what can't have been paid for; a wrong rule is passed over."""
-    return rule.do == "retry" and fault.phase == "submit" and fault.effect != "none"
+    """Only `resubmit` may repeat what can have been paid for; a wrong rule is passed over."""
+    repeats = rule.do in ("retry", "tolerate", "pause")
+    return repeats and fault.phase == "submit" and fault.effect != "none"

@@ -5,7 +5,10 @@ Polls and downloads go on behind a closed gate: that work is paid for.
 
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
+
+from daemon.core.job import Cancelling, Intent, Job, Preparing, Submitting
 
 GateCause = Literal["operator", "quota", "auth", "space", "health"]
 GateState = Literal["open", "paused", "probing", "ramping", "closed"]
@@ -49,7 +52,8 @@ def blocking(gate: Gate, now: float) -> tuple[Closure, ...]:
     ()
     """
     held = [one for one in gate.causes if one.until_at is None or one.until_at > now]
-    return tuple(sorted(held, key=lambda one: -(one.until_at or float("inf"))))
+    forever = float("inf")
+    return tuple(sorted(held, key=lambda one: -(forever if one.until_at is None else one.until_at)))
 
 
 def state(gate: Gate, now: float) -> GateState:
@@ -70,10 +74,27 @@ def state(gate: Gate, now: float) -> GateState:
     return "ramping" if gate.ramp is not None else "open"
 
 
+def on_the_way(job: Job) -> bool:
+    """Whether `job` may yet bring news of the gate: it prepares, or its paid request is out.
+
+    One whose answer was lost, and is looked for, is not: it may be looked for all day.
+
+    >>> on_the_way(Job(id=1, provider="m", created_at=0.0, updated_at=0.0, work=Preparing()))
+    True
+    """
+    match job.work:
+        case Preparing():
+            return True
+        case Submitting(reconcile_at=None) | Cancelling(intent=Intent(), reconcile_at=None):
+            return True
+        case _:
+            return False
+
+
 def admits(gate: Gate, now: float, *, on_the_way: int) -> int | None:
     """How many more jobs may start towards the provider; None: as many as there are slots.
 
-    `on_the_way` counts jobs that are preparing or submitting.
+    `on_the_way` counts the jobs that are (see there). While a probe is out, nobody else is.
 
     >>> admits(Gate(), 0.0, on_the_way=3) is None
     True
@@ -86,7 +107,7 @@ def admits(gate: Gate, now: float, *, on_the_way: int) -> int | None:
         case "paused" | "closed":
             return 0
         case "probing":
-            return max(0, 1 - on_the_way)
+            return 0 if gate.probe is not None else max(0, 1 - on_the_way)
         case "ramping":
             return max(0, (gate.ramp or 1) - on_the_way)
 
@@ -104,6 +125,20 @@ def passes(gate: Gate, now: float, job: int) -> bool:
             return False
         case "probing":
             return gate.probe is None or gate.probe == job
+
+
+def lapsed(gate: Gate, now: float) -> Gate:
+    """`gate` without the causes that have run out and ask for no probe.
+
+    >>> lapsed(Gate((Closure("operator", 10.0, "lunch"),)), now=11.0).causes
+    ()
+    """
+    kept = tuple(
+        one
+        for one in gate.causes
+        if one.cause in PROBED or one.until_at is None or one.until_at > now
+    )
+    return gate if kept == gate.causes else msgspec.structs.replace(gate, causes=kept)
 
 
 def reopens_at(gate: Gate, now: float) -> float | None:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from daemon.core.events import Event, EventType
-from daemon.core.gate import PROBED, Closure, Gate, GateCause, GateSource, state
+from daemon.core.gate import PROBED, Closure, Gate, GateCause, GateSource, lapsed, state
 from daemon.core.job import Cancelling, Intent, Job, Submitting
 from daemon.core.outcomes import (
     Absent,
@@ -20,7 +20,15 @@ from daemon.core.outcomes import (
     Ready,
     Saved,
 )
-from daemon.core.policy import Limits, Pause, Reconcile, Verdict
+from daemon.core.policy import (
+    Limits,
+    Pause,
+    Reconcile,
+    Tolerate,
+    Verdict,
+    hint_s,
+    reached_nobody,
+)
 
 FOREVER = float("inf")
 
@@ -39,19 +47,30 @@ class Moment(Struct, frozen=True):
 def judge(
     gate: Gate, job: Job, outcome: Outcome, verdict: Verdict | None, limits: Limits, at: Moment
 ) -> tuple[Event, ...]:
-    """The provider's events that follow from `outcome`; `verdict` is the one on a fault."""
+    """The provider's events that follow from `outcome`; `verdict` is the one on a fault.
+
+    >>> job = Job(id=1, provider="mock", created_at=0.0, updated_at=0.0)
+    >>> judge(Gate(unreached=3), job, Pending(), None, Limits(), Moment(5.0))[0].gate.unreached
+    0
+    """
+    kind: EventType | None = None
     match outcome:
         case Prepared():
-            after, kind = _chosen(gate, job, at), None
-        case Accepted() | Ready() if _intent(job) is not None:
-            after, kind = _accepted(gate, job, limits, at)
+            after = _chosen(gate, job, at)
+        case Accepted() | Ready() if (intent := _intent(job)) is not None:
+            after, kind = _accepted(gate, intent, limits)
         case Accepted() | Pending() | Ready() | Saved() | Absent():
-            after, kind = _answered(gate), None
+            after = _answered(gate)
         case Fault():
             after, kind = _failed(gate, job, outcome, verdict, limits, at)
         case _:
-            after, kind = _passed_on(gate, job), None
-    return gate_events(job.provider, gate, after, kind, at.now)
+            after = gate
+    if after.probe == job.id and not isinstance(outcome, Prepared):
+        after = msgspec.structs.replace(after, probe=None)  # the next job is the probe
+    open_now = lapsed(after, at.now)
+    if open_now is not after and not open_now.causes:
+        kind = kind or "provider_resumed"
+    return gate_events(job.provider, gate, open_now, kind, at.now)
 
 
 def gate_events(
@@ -63,7 +82,11 @@ def gate_events(
     *,
     by: str | None = None,
 ) -> tuple[Event, ...]:
-    """One event if anything changed, of `kind` or else `provider_changed`."""
+    """One event if anything changed, of `kind` or else `provider_changed`.
+
+    >>> gate_events("mock", Gate(), Gate(), None, 5.0)
+    ()
+    """
     if before == after:
         return ()
     event = Event(at=now, type=kind or "provider_changed", provider=provider, gate=after)
@@ -137,78 +160,87 @@ def _answered(gate: Gate) -> Gate:
     return msgspec.structs.replace(gate, errors_consecutive=0, unreached=0)
 
 
-def _passed_on(gate: Gate, job: Job) -> Gate:
-    """A probe that ended without saying anything about the provider: the next job is it."""
-    return gate if gate.probe != job.id else msgspec.structs.replace(gate, probe=None)
-
-
-def _accepted(gate: Gate, job: Job, limits: Limits, at: Moment) -> tuple[Gate, EventType | None]:
-    """An accepted submit: health is good; quota too, if its intent is younger than the pause."""
+def _accepted(gate: Gate, intent: Intent, limits: Limits) -> tuple[Gate, EventType | None]:
+    """Health is good; quota too, if the intent is younger than the pause: the gate opens."""
     gate = _answered(gate)
-    intent = _intent(job)
-    if intent is None or intent.epoch < gate.epoch:
-        return _passed_on(gate, job), None
-    if gate.probe == job.id and state(gate, at.now) == "probing":
+    if intent.epoch < gate.epoch:
+        return gate, None
+    if any(one.cause in PROBED for one in gate.causes):
         kept = tuple(one for one in gate.causes if one.cause not in PROBED)
         ramp = 1 if limits.concurrency > 1 else None
-        gate = msgspec.structs.replace(
-            gate, causes=kept, probe=None, ramp=ramp, quota_consecutive=0
-        )
-        return gate, "provider_resumed"
+        opened = msgspec.structs.replace(gate, causes=kept, ramp=ramp, quota_consecutive=0)
+        return opened, None if kept else "provider_resumed"
     ramp = gate.ramp
     if ramp is not None:
         ramp = None if ramp * 2 >= limits.concurrency else ramp * 2
-    quota = 0 if not any(one.cause in PROBED for one in gate.causes) else gate.quota_consecutive
-    return msgspec.structs.replace(gate, ramp=ramp, quota_consecutive=quota), None
+    return msgspec.structs.replace(gate, ramp=ramp, quota_consecutive=0), None
 
 
 def _failed(
     gate: Gate, job: Job, fault: Fault, verdict: Verdict | None, limits: Limits, at: Moment
 ) -> tuple[Gate, EventType | None]:
-    before = gate
     if fault.phase != "prepare" and _unhealthy(fault):
         gate = msgspec.structs.replace(gate, errors_consecutive=gate.errors_consecutive + 1)
-    spaced = fault.http == 429 and fault.phase in ("poll", "download")
-    if spaced:
-        wait = max(fault.retry_after_s or 0.0, 2.0 * limits.poll_interval_s)
-        gate = msgspec.structs.replace(gate, polls_spaced_until=at.now + wait)
+    if fault.phase in ("poll", "download") and _asks_for_fewer(fault, verdict):
+        gate = _spaced(gate, fault, limits, at.now)
     intent = _intent(job)
     match verdict:
         case Pause():
-            return _paused(gate, job, fault, verdict, limits, at), "provider_paused"
-        case Reconcile() if before.probe == job.id:
+            return _paused(gate, intent, fault, verdict, limits, at), "provider_paused"
+        case Reconcile() if gate.probe == job.id:
             until = at.now + limits.quota_pause_s
-            reason = "the probe's answer was lost"
-            return _shut(gate, "health", until, reason), "provider_paused"
-        case _ if intent is not None and _reached_nobody(fault):
-            unreached = gate.unreached + 1
-            gate = msgspec.structs.replace(gate, unreached=unreached)
-            if unreached >= limits.health_streak_max or before.probe == job.id:
-                until = at.now + limits.backoff_max_s
-                reason = f"{unreached} submits in a row reached nobody ({fault.kind})"
-                return _shut(gate, "health", until, reason), "provider_paused"
+            return _shut(gate, "health", until, "the probe's answer was lost"), "provider_paused"
+        case Reconcile():
             return gate, None
+        case _ if intent is not None and reached_nobody(fault):
+            return _unreached(gate, job, intent, fault, limits, at.now)
         case _ if intent is not None:
-            return _passed_on(msgspec.structs.replace(gate, unreached=0), job), None
+            return msgspec.structs.replace(gate, unreached=0), None
         case _:
             return gate, None
 
 
-def _paused(gate: Gate, job: Job, fault: Fault, verdict: Pause, limits: Limits, at: Moment) -> Gate:
-    """The gate shut as the verdict says; refusals older than the pause count once."""
+def _asks_for_fewer(fault: Fault, verdict: Verdict | None) -> bool:
+    return fault.http == 429 or (isinstance(verdict, Tolerate) and not verdict.counted)
+
+
+def _spaced(gate: Gate, fault: Fault, limits: Limits, now: float) -> Gate:
+    """Polls of this provider wait: as long as it says, within reason, or two intervals."""
+    wait = max(min(hint_s(fault) or 0.0, limits.quota_reset_s), 2.0 * limits.poll_interval_s)
+    until = max(gate.polls_spaced_until or 0.0, now + wait)
+    return msgspec.structs.replace(gate, polls_spaced_until=until)
+
+
+def _unreached(
+    gate: Gate, job: Job, intent: Intent, fault: Fault, limits: Limits, now: float
+) -> tuple[Gate, EventType | None]:
+    """One more submit that surely reached nobody; so many in a row, or the probe, shut the gate."""
+    count = gate.unreached + 1
+    gate = msgspec.structs.replace(gate, unreached=count)
+    stale = intent.epoch < gate.epoch
+    if stale or (count < limits.health_streak_max and gate.probe != job.id):
+        return gate, None
+    reason = f"{count} submits in a row reached nobody ({fault.kind})"
+    return _shut(gate, "health", now + limits.backoff_max_s, reason), "provider_paused"
+
+
+def _paused(
+    gate: Gate, intent: Intent | None, fault: Fault, verdict: Pause, limits: Limits, at: Moment
+) -> Gate:
+    """The gate shut as the verdict says; refusals older than the last closing count once."""
     reason = _reason(fault)
+    stale = intent is not None and intent.epoch < gate.epoch
     if verdict.cause == "space":
         return close(gate, "space", at.now + limits.backoff_max_s, reason, source="config")
     if verdict.until == "operator" or verdict.cause in ("auth", "operator"):
-        return _shut(gate, verdict.cause, None, reason)
+        known = any(one.cause == verdict.cause and one.until_at is None for one in gate.causes)
+        return gate if stale or known else _shut(gate, verdict.cause, None, reason)
     wait = limits.quota_pause_s if verdict.after_s is None else verdict.after_s
     until = at.daily_at if verdict.until == "daily" else at.now + wait
     if until == FOREVER:
         until = at.now + max(wait, limits.quota_reset_s)
-    intent = _intent(job)
-    if intent is not None and intent.epoch < gate.epoch and _pause_of(gate) is not None:
-        longest = max(until, _pause_of(gate) or 0.0)
-        return close(gate, "quota", longest, reason)
+    if stale:
+        return _prolonged(gate, until, reason)
     streak = gate.quota_consecutive + 1
     if streak >= limits.quota_streak_max:
         until = max(until, at.now + limits.quota_reset_s)
@@ -216,14 +248,21 @@ def _paused(gate: Gate, job: Job, fault: Fault, verdict: Pause, limits: Limits, 
     return _shut(gate, "quota", until, reason)
 
 
+def _prolonged(gate: Gate, until: float, reason: str) -> Gate:
+    """A pause that goes on may last longer than the first refusal said; one that is over stays so.
+
+    What an old refusal says of a gate that opened since, the next submit finds out by itself.
+    """
+    for one in gate.causes:
+        if one.cause == "quota" and one.until_at is not None and one.until_at < until:
+            return close(gate, "quota", until, reason)
+    return gate
+
+
 def _shut(gate: Gate, cause: GateCause, until_at: float | None, reason: str) -> Gate:
     """Closed, with a new epoch: intents written before it say nothing about what comes after."""
     gate = close(gate, cause, until_at, reason)
     return msgspec.structs.replace(gate, epoch=gate.epoch + 1, probe=None, ramp=None)
-
-
-def _pause_of(gate: Gate) -> float | None:
-    return next((one.until_at for one in gate.causes if one.cause == "quota"), None)
 
 
 def _reason(fault: Fault) -> str:
@@ -236,7 +275,3 @@ def _reason(fault: Fault) -> str:
 def _unhealthy(fault: Fault) -> bool:
     """Transport, 5xx and unreadable answers; not the request's own errors, not a verdict."""
     return fault.kind.startswith(("transport.", "protocol")) or (fault.http or 0) >= 500
-
-
-def _reached_nobody(fault: Fault) -> bool:
-    return fault.effect == "none" and fault.kind.startswith("transport.")

@@ -2,8 +2,8 @@
 
 The table below is the whole of it. An event that isn't in the row of a job's state, or that leads
 to a state that the row doesn't name, is a programmer's error and raises; there is no other check
-of transitions anywhere. ARCHITECTURE.md's diagram is made from this table (`python -m
-daemon.core.diagram`).
+of transitions anywhere. ARCHITECTURE.md's diagram is made from this table (diagram.py; `python -m
+daemon.diagram --update ARCHITECTURE.md`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -77,6 +77,8 @@ TABLE: Mapping[State, Row] = {
     ),
     "downloading": _row(
         download_failed="downloading generating",
+        saved="downloading",
+        requeued="queued",
         succeeded="succeeded",
         failed="failed",
         held="held",
@@ -86,7 +88,6 @@ TABLE: Mapping[State, Row] = {
     "cancelling": _row(
         submitted="cancelling",
         ready="cancelling",
-        submit_failed="cancelled",
         doubted="cancelling in_doubt",
         poll_failed="cancelling",
         cancelled="cancelled",
@@ -102,7 +103,6 @@ TABLE: Mapping[State, Row] = {
         cancelled="cancelled",
         edited="held",
         polled="held",
-        poll_failed="held",
         rescued="downloading",
         failed="failed",
     ),
@@ -110,16 +110,13 @@ TABLE: Mapping[State, Row] = {
     "failed": _row(
         requeued="queued generating downloading",
         polled="failed",
-        poll_failed="failed",
         rescued="downloading",
     ),
     "cancelled": _row(
         requeued="queued generating downloading",
         polled="cancelled",
-        poll_failed="cancelled",
         rescued="cancelled",
         download_failed="cancelled",
-        saved="cancelled",
     ),
 }
 
@@ -162,6 +159,8 @@ def evolve(job: Job, event: Event) -> Job:
     state = job.state if event.state is UNSET else event.state
     if state not in targets:
         raise IllegalTransitionError(event, job, f"can't lead to {state}")
+    if event.job != job.id:
+        raise IllegalTransitionError(event, job, f"it is about job {event.job}")
     if event.rev != job.rev + 1:
         raise IllegalTransitionError(event, job, f"revision {event.rev} after {job.rev}")
     after = apply(job, event)
@@ -171,7 +170,12 @@ def evolve(job: Job, event: Event) -> Job:
 
 
 def fold(job: Job, events: Iterable[Event]) -> Job:
-    """`job` after all of `events`, in order. Raises IllegalTransitionError."""
+    """`job` after all of `events`, in order. Raises IllegalTransitionError.
+
+    >>> job = Job(id=1, provider="mock", created_at=0.0, updated_at=0.0)
+    >>> fold(job, [Event(at=1.0, type="held", job=1, state="held", rev=2)]).state
+    'held'
+    """
     for event in events:
         job = evolve(job, event)
     return job
@@ -219,4 +223,4 @@ def _cancelling_effect(work: Cancelling) -> effects.Effect | None:
 
 def _watched(job: Job, remote: Remote) -> bool:
     """A task without a verdict. Where results are known, fetching them is an operator's call."""
-    return not remote.results and job.state != "succeeded"
+    return bool(remote.remote_id) and not remote.results and job.state != "succeeded"

@@ -252,10 +252,8 @@ def _exhausted(job: Job, fault: Fault, rule: Rule, limits: Limits, *, tries: int
 
 def _at_limit(fault: Fault, limits: Limits) -> Verdict:
     """A limit with a live task keeps it (or fails and watches, if so set); with none, fails."""
-    nothing_lives = fault.kind == "provider.failed" or fault.effect == "none"
-    if fault.phase in ("prepare", "submit") and nothing_lives:
-        return Fail()
-    if fault.kind == "provider.failed" or limits.on_limit == "fail":
+    nothing_lives = fault.phase in ("prepare", "submit") or fault.kind == "provider.failed"
+    if nothing_lives or limits.on_limit == "fail":
         return Fail()
     return Hold(_HELD_FOR[fault.phase])
 

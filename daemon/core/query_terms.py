@@ -101,8 +101,8 @@ def _holds(test: Test, job: Job, now: float) -> bool:
         case Within(field=field, spans=spans):
             number = _number(job, field, now)
             return any(span.low <= number <= span.high for span in spans)
-        case Mentions(text=text):
-            return _mentions(job, text)
+        case _:
+            return _mentions(job, test.text)
 
 
 def _fits(pattern: Pattern, text: str) -> bool:
@@ -130,7 +130,7 @@ def _number(job: Job, field: NumberField, now: float) -> float:
             return job.errors_consecutive
         case "attempt":
             return job.attempt
-        case "age":
+        case _:
             return now - job.created_at
 
 

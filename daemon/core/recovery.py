@@ -1,22 +1,27 @@
 """What a restart finds, and what follows: every job goes on where it was."""
 
+import msgspec
+
+from daemon.core.cancelling import cancel_doubted
 from daemon.core.changes import change, to_queue
 from daemon.core.events import Event
+from daemon.core.gate import Gate, lapsed
 from daemon.core.job import (
     Cancelling,
     Downloading,
     Failure,
+    Finished,
     Generating,
+    Held,
     Intent,
     Job,
     Preparing,
     Queued,
     Submitting,
 )
-from daemon.core.judge import Moment
+from daemon.core.judge import Moment, gate_events
 from daemon.core.policy import Policy
 from daemon.core.submitting import doubted
-from daemon.core.watching import cancel_doubted
 
 STOPPED = Failure(
     phase="submit",
@@ -32,16 +37,68 @@ def recover(job: Job, policy: Policy, at: Moment) -> tuple[Event, ...]:
 
     A submit whose answer was cut is a doubt: looked up where the engine can, else a person's.
     Polls and downloads go on; a job that only prepared goes back to the queue.
+
+    >>> work = Submitting(Intent(1, "k", "http://a", "", 5.0))
+    >>> job = Job(id=1, provider="m", created_at=0.0, updated_at=0.0, state="submitting", work=work)
+    >>> recover(job, Policy(), Moment(9.0))[0].state
+    'in_doubt'
     """
+    able = policy.abilities.lookup
     match job.work:
         case Preparing(resend=resend):
             queued = Queued("interrupted", None, resend)
             return (to_queue(job, "interrupted", at.now, queued, "interrupted"),)
-        case Submitting(intent=intent, reconcile_at=None):
-            return (doubted(job, intent, policy, at, error=STOPPED),)
-        case Cancelling(intent=Intent() as intent, reconcile_at=None):
-            return (cancel_doubted(job, intent, policy, at),)
-        case Submitting() | Generating() | Downloading() | Cancelling() as work:
+        case Submitting(intent=intent, reconcile_at=due) if due is None or not able:
+            error = STOPPED if due is None else job.error
+            return (doubted(job, intent, policy, at, error=error),)
+        case Cancelling(intent=Intent() as intent, reconcile_at=due) if due is None or not able:
+            error = STOPPED if due is None else job.error
+            return (cancel_doubted(job, intent, policy, at, error=error),)
+        case Generating(remote=remote) as generating:
+            # Looks that changed nothing were not stored: the last may have been a moment ago.
+            if remote.next_poll_at <= at.now:
+                soonest = at.now + policy.limits.poll_interval_s
+                remote = msgspec.structs.replace(remote, next_poll_at=soonest)
+            generating = msgspec.structs.replace(generating, remote=remote)
+            return (change(job, "recovered", at.now, "generating", generating),)
+        case Submitting() | Downloading() | Cancelling() as work:
             return (change(job, "recovered", at.now, job.state, work),)
         case _:
             return ()
+
+
+def rested(job: Job, policy: Policy, at: Moment) -> Job:
+    """`job` with a slow look that is due put off, at most by the slow interval. Not a fact.
+
+    Looks that changed nothing were not stored: the last may have been a moment ago, and a start
+    finds all of them due at once.
+
+    >>> work = Held(Remote("k", "http://a", "r-1", 0.0, next_poll_at=5.0))
+    >>> job = Job(id=1, provider="m", created_at=0.0, updated_at=0.0, state="held", work=work)
+    >>> rested(job, Policy(), Moment(100.0, jitter=0.5)).work.remote.next_poll_at
+    255.0
+    """
+    work = job.work
+    if not isinstance(work, Held | Finished) or work.remote is None:
+        return job
+    if work.remote.next_poll_at > at.now:
+        return job
+    limits = policy.limits
+    spread = max(0.0, limits.watch_interval_s - limits.poll_interval_s) * at.jitter
+    later = at.now + limits.poll_interval_s + spread
+    remote = msgspec.structs.replace(work.remote, next_poll_at=later)
+    return msgspec.structs.replace(job, work=msgspec.structs.replace(work, remote=remote))
+
+
+def recover_gate(provider: str, gate: Gate, now: float) -> tuple[Event, ...]:
+    """The event for a gate found at start, if it needs one. Pauses go on; a probe doesn't.
+
+    The probe's answer was cut: its job is a doubt, and nobody would ever end its probing. The next
+    job is the probe.
+
+    >>> recover_gate("mock", Gate(probe=7), 9.0)[0].gate.probe
+    >>> recover_gate("mock", Gate(), 9.0)
+    ()
+    """
+    after = lapsed(msgspec.structs.replace(gate, probe=None), now)
+    return gate_events(provider, gate, after, None, now)

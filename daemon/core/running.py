@@ -4,20 +4,21 @@ From here on the work is paid for: no error drops it. A limit that is reached ho
 its remote id, or fails it and keeps watching.
 """
 
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 
 from daemon.core import stages
-from daemon.core.changes import change, counted, ended, to_failed, to_held, to_queue
+from daemon.core.changes import change, counted, ended, heavier, to_failed, to_held, to_queue
 from daemon.core.events import Event
-from daemon.core.job import Downloading, Finished, Generating, Job, Queued, Remote
+from daemon.core.job import Downloading, Failure, Finished, Generating, Job, Queued, Remote
 from daemon.core.judge import Moment
 from daemon.core.outcomes import Absent, Fault, Interrupted, Outcome, Pending, Ready, Saved
 from daemon.core.policy import (
     Fail,
     Hold,
     IllegalOutcomeError,
+    Limits,
     Pause,
     Policy,
     Reconcile,
@@ -29,6 +30,35 @@ from daemon.core.policy import (
 )
 
 Events = tuple[Event, ...]
+VANISHED = Failure(
+    phase="poll",
+    kind="provider.error",
+    message="the provider doesn't know the task any more, and has no result of it",
+    rule="vanished",
+    advice="its server was probably restarted; requeue submits it anew",
+)
+OVERDUE_ADVICE = (
+    "its task is kept and looked at slowly; be patient: generating is heavy work"
+    " · check the network to the provider"
+    " · ask for less: a shorter clip, a smaller picture"
+    " · try when the provider is less busy"
+    " · ask the provider's support, with the remote id"
+)
+
+
+def overdue(limits: Limits) -> Failure:
+    """What a job keeps when its time to generate is over: the limit, and what can be done.
+
+    >>> overdue(Limits()).message
+    'no result within 1200 s of being accepted'
+    """
+    return Failure(
+        phase="poll",
+        kind="deadline",
+        message=f"no result within {limits.generate_timeout_s:g} s of being accepted",
+        rule="deadline",
+        advice=OVERDUE_ADVICE,
+    )
 
 
 def decide_generating(
@@ -39,13 +69,23 @@ def decide_generating(
     policy: Policy,
     at: Moment,
 ) -> Events:
+    """What follows from a look at the task; nothing where nothing changed that anybody may see.
+
+    >>> work = Generating(Remote("k", "http://a", "r-1", 0.0, 5.0))
+    >>> job = Job(id=1, provider="mock", created_at=0.0, updated_at=0.0, attempt=1, work=work)
+    >>> decide_generating(job, work, Pending(0.5), None, Policy(), Moment(6.0))[0].progress
+    0.5
+    """
     match outcome:
         case Pending():
-            return _pending(job, work, outcome, policy, at.now)
+            return _pending(job, work, outcome, policy.limits, at.now)
         case Ready():
-            return (_ready(job, work, outcome, at.now),)
+            return (_ready(job, work, outcome, policy.limits, at.now),)
+        case Absent() if work.refreshing:
+            watched = _later(work.remote, at.now + policy.limits.watch_interval_s)
+            return (to_held(job, at.now, "link_expired", remote=watched, error=VANISHED),)
         case Absent():
-            return (_vanished(job, work, policy, at),)
+            return (_vanished(job, policy.limits, at),)
         case Interrupted():
             return ()
         case Fault() if ruling is not None:
@@ -58,31 +98,30 @@ def _later(remote: Remote, at: float) -> Remote:
     return msgspec.structs.replace(remote, next_poll_at=at, polls=remote.polls + 1)
 
 
-def _pending(job: Job, work: Generating, outcome: Pending, policy: Policy, now: float) -> Events:
-    limits = policy.limits
+def _pending(job: Job, work: Generating, outcome: Pending, limits: Limits, now: float) -> Events:
+    """The task goes on. A look after the deadline was the last one that a slot is spent on."""
     if job.deadline_at is not None and now >= job.deadline_at:
+        watched = _later(work.remote, now + limits.watch_interval_s)
+        error = overdue(limits)
         if limits.on_limit == "fail":
-            watched = _later(work.remote, now + limits.watch_interval_s)
-            return (to_failed(job, now, {}, remote=watched, billed="unknown"),)
-        held = to_held(job, now, "deadline", remote=work.remote, watch_s=limits.watch_interval_s)
-        return (held,)
-    progress = job.progress if outcome.progress is None else outcome.progress
-    if progress == job.progress and job.errors_consecutive == 0:
+            return (to_failed(job, now, {"error": error}, remote=watched, billed="unknown"),)
+        return (to_held(job, now, "deadline", remote=watched, error=error),)
+    changed: dict[str, Any] = {}
+    if outcome.progress not in (None, job.progress):
+        changed["progress"] = outcome.progress
+    if job.errors_consecutive:
+        changed["errors_consecutive"] = 0
+    if not changed:
         return ()
     later = _later(work.remote, now + limits.poll_interval_s)
     again = msgspec.structs.replace(work, remote=later)
-    changed: dict[str, object] = {}
-    if progress != job.progress:
-        changed["progress"] = progress
-    if job.errors_consecutive:
-        changed["errors_consecutive"] = 0
     return (change(job, "polled", now, "generating", again, **changed),)
 
 
-def _ready(job: Job, work: Generating, outcome: Ready, now: float) -> Event:
-    remote = msgspec.structs.replace(
-        work.remote, results=outcome.results, polls=work.remote.polls + 1
-    )
+def _ready(job: Job, work: Generating, outcome: Ready, limits: Limits, now: float) -> Event:
+    """To be fetched now. If the link fails, the next look still keeps its distance from this."""
+    later = _later(work.remote, now + limits.poll_interval_s)
+    remote = msgspec.structs.replace(later, results=outcome.results)
     return change(
         job,
         "ready",
@@ -94,15 +133,15 @@ def _ready(job: Job, work: Generating, outcome: Ready, now: float) -> Event:
     )
 
 
-def _vanished(job: Job, work: Generating, policy: Policy, at: Moment) -> Event:
+def _vanished(job: Job, limits: Limits, at: Moment) -> Event:
     """The server lost the task, and with it nothing was made: a new attempt, within limits."""
-    if job.retries >= policy.limits.submit_retries:
-        return to_failed(job, at.now, {}, billed="no")
-    wait = backoff_s(1, policy.limits, jitter=at.jitter)
-    return _requeued(job, at.now + wait, at.now, "lost")
+    if job.retries >= job.retries_max:
+        return to_failed(job, at.now, {"error": VANISHED}, billed="unknown")
+    wait = backoff_s(1, limits, jitter=at.jitter)
+    return _requeued(job, at.now + wait, at.now, "lost", error=VANISHED)
 
 
-def _requeued(job: Job, retry_at: float, now: float, result: str, **fields: object) -> Event:
+def _requeued(job: Job, retry_at: float, now: float, result: str, **fields: Any) -> Event:
     """A new attempt, by a rule: the next intent has a key of its own."""
     return to_queue(
         job,
@@ -111,24 +150,27 @@ def _requeued(job: Job, retry_at: float, now: float, result: str, **fields: obje
         Queued("backoff", retry_at),
         "retry",
         retries=job.retries + 1,
+        billed=heavier(job.billed, "unknown"),
         **fields,
-        **ended(job, now, result),
+        **ended(job, now, result, fields["error"]),
     )
 
 
 def _poll_failed(job: Job, work: Generating, ruling: Ruling, policy: Policy, at: Moment) -> Event:
     fault, now, limits = ruling.fault, at.now, policy.limits
     fields = counted(job, fault, ruling.rule)
+    watched = _later(work.remote, now + limits.watch_interval_s)
     match ruling.verdict:
         case Fail() if fault.kind == "provider.failed":
             return to_failed(job, now, fields, billed="unknown")
         case Fail():
-            watched = _later(work.remote, now + limits.watch_interval_s)
             return to_failed(job, now, fields, remote=watched, billed="unknown")
+        case Hold(reason) if fault.kind == "provider.failed":
+            money = heavier(job.billed, "unknown")
+            return to_held(job, now, reason, billed=money, **fields)
         case Hold(reason):
             reason = "link_expired" if work.refreshing else reason
-            watch_s = limits.watch_interval_s
-            return to_held(job, now, reason, remote=work.remote, watch_s=watch_s, **fields)
+            return to_held(job, now, reason, remote=watched, **fields)
         case Resubmit(after):
             return _requeued(job, now + after, now, "failed", **fields)
         case Tolerate(after, counted=False):
@@ -136,7 +178,8 @@ def _poll_failed(job: Job, work: Generating, ruling: Ruling, policy: Policy, at:
         case Tolerate(after) | Retry(after):
             pass
         case Pause() | Reconcile():
-            after = limits.poll_interval_s
+            after = max(limits.poll_interval_s, limits.backoff_max_s)
+            fields = counted(job, fault, ruling.rule, errors=0)
         case never:
             assert_never(never)
     again = msgspec.structs.replace(work, remote=_later(work.remote, now + after))
@@ -151,9 +194,17 @@ def decide_downloading(
     policy: Policy,
     at: Moment,
 ) -> Events:
+    """What follows from fetching the results: they are filed, or kept where they are.
+
+    >>> work = Downloading(Remote("k", "http://a", "r-1", 0.0, 5.0), 5.0)
+    >>> job = Job(id=1, provider="mock", created_at=0.0, updated_at=0.0, attempt=1, work=work)
+    >>> events = decide_downloading(job, work, Saved(()), None, Policy(), Moment(6.0))
+    >>> [event.type for event in events]
+    ['saved', 'succeeded']
+    """
     match outcome:
         case Saved():
-            return (_succeeded(job, outcome, at.now),)
+            return _saved(job, work, outcome, at.now)
         case Interrupted():
             return ()
         case Fault() if ruling is not None:
@@ -162,14 +213,16 @@ def decide_downloading(
             raise IllegalOutcomeError(job, outcome)
 
 
-def _succeeded(job: Job, outcome: Saved, now: float) -> Event:
-    return change(
+def _saved(job: Job, work: Downloading, outcome: Saved, now: float) -> Events:
+    outputs = (*job.outputs, *outcome.outputs)
+    filed = change(job, "saved", now, "downloading", work, outputs=outputs)
+    job = msgspec.structs.replace(job, rev=job.rev + 1)
+    done = change(
         job,
         "succeeded",
         now,
         "succeeded",
         Finished(),
-        outputs=(*job.outputs, *outcome.outputs),
         stages=stages.end(job.stages, now, "ok"),
         errors_consecutive=0,
         error=None,
@@ -177,6 +230,7 @@ def _succeeded(job: Job, outcome: Saved, now: float) -> Event:
         billed="yes",
         **ended(job, now, "succeeded"),
     )
+    return (filed, done)
 
 
 def _download_failed(
@@ -186,13 +240,14 @@ def _download_failed(
     fields = counted(job, ruling.fault, ruling.rule)
     tries = work.tries + 1
     match ruling.verdict:
-        case Hold("link_expired") if not work.refreshed and not policy.abilities.synchronous:
+        case Hold("link_expired") if not work.refreshed and work.remote.remote_id:
             return _refresh(job, work, fields, now)
         case Hold(reason):
-            watch_s = limits.watch_interval_s
-            return to_held(job, now, reason, remote=work.remote, watch_s=watch_s, **fields)
-        case Fail() | Resubmit():
+            return to_held(job, now, reason, remote=work.remote, **fields)
+        case Fail():
             return to_failed(job, now, fields, remote=work.remote, billed="yes")
+        case Resubmit(after):
+            return _requeued(job, now + after, now, "failed", **fields)
         case Tolerate(after, counted=False):
             fields, tries = counted(job, ruling.fault, ruling.rule, errors=0), work.tries
         case Tolerate(after) | Retry(after):
@@ -206,9 +261,10 @@ def _download_failed(
     return change(job, "download_failed", now, "downloading", again, **fields)
 
 
-def _refresh(job: Job, work: Downloading, fields: dict[str, object], now: float) -> Event:
+def _refresh(job: Job, work: Downloading, fields: dict[str, Any], now: float) -> Event:
     """One poll more, for a link that works."""
-    remote = msgspec.structs.replace(work.remote, results=(), next_poll_at=now)
+    soonest = max(now, work.remote.next_poll_at)
+    remote = msgspec.structs.replace(work.remote, results=(), next_poll_at=soonest)
     return change(
         job,
         "download_failed",

@@ -33,5 +33,9 @@ def begin(stages: Stages, now: float, stage: StageName, attempt: int) -> Stages:
 
 
 def turn(stages: Stages, now: float, result: StageResult, stage: StageName, attempt: int) -> Stages:
-    """End what runs with `result` and begin `stage` at the same moment."""
+    """End what runs with `result` and begin `stage` at the same moment.
+
+    >>> [one.result for one in turn((Stage("queue", 0, 1.0),), 3.0, "ok", "prepare", 1)]
+    ['ok', 'running']
+    """
     return begin(end(stages, now, result), now, stage, attempt)

@@ -62,7 +62,7 @@ def spell(path: Path) -> str:
 
 
 class _Walk:
-    """One pass over the tokens. `_token` is the one to be read next; it is empty at the end."""
+    """One pass over the tokens. `_next` is the one to be read next; it is empty at the end."""
 
     def __init__(self, text: str) -> None:
         self._found: dict[Path, int] = {}
@@ -72,20 +72,20 @@ class _Walk:
 
     def lines(self) -> dict[Path, int]:
         table: Path = ()
-        while self._token:
-            if self._token == "\n":
+        while self._next:
+            if self._next == "\n":
                 self._advance()
-            elif self._token == "[":
+            elif self._next == "[":
                 table = self._header()
             else:
                 self._pair(table)
         return self._found
 
     def _advance(self) -> None:
-        self._token, self._line = next(self._tokens, ("", 0))
+        self._next, self._line = next(self._tokens, ("", 0))
 
     def _skip(self, *tokens: str) -> None:
-        while self._token in tokens:
+        while self._next in tokens:
             self._advance()
 
     def _note(self, path: Path, line: int) -> Path:
@@ -96,7 +96,7 @@ class _Walk:
     def _header(self) -> Path:
         line = self._line
         self._advance()
-        is_array = self._token == "["
+        is_array = self._next == "["
         self._skip("[")
         *outer, last = self._key()
         self._skip("]")
@@ -121,26 +121,26 @@ class _Walk:
 
     def _key(self) -> list[str]:
         parts = [self._name()]
-        while self._token == ".":
+        while self._next == ".":
             self._advance()
             parts.append(self._name())
         return parts
 
     def _name(self) -> str:
-        token = self._token
+        token = self._next
         self._advance()
         return unquoted(token)
 
     def _value(self, path: Path) -> None:
-        if len(path) >= DEPTH_MAX or self._token not in ("[", "{"):
+        if len(path) >= DEPTH_MAX or self._next not in ("[", "{"):
             self._pass_over()
-        elif self._token == "[":
+        elif self._next == "[":
             self._advance()
             self._elements(path)
         else:
             self._advance()
             self._skip("\n")
-            while self._token not in ("}", ""):
+            while self._next not in ("}", ""):
                 self._pair(path)
                 self._skip(",", "\n")
             self._advance()
@@ -148,7 +148,7 @@ class _Walk:
     def _elements(self, path: Path) -> None:
         place = 0
         self._skip("\n")
-        while self._token not in ("]", ""):
+        while self._next not in ("]", ""):
             self._value(self._note((*path, place), self._line))
             place += 1
             self._skip(",", "\n")
@@ -157,10 +157,10 @@ class _Walk:
     def _pass_over(self) -> None:
         """To the end of a value whose inside doesn't matter."""
         depth = 0
-        while self._token:
-            if depth == 0 and self._token in (",", "\n", "]", "}"):
+        while self._next:
+            if depth == 0 and self._next in (",", "\n", "]", "}"):
                 return
-            depth += (self._token in ("[", "{")) - (self._token in ("]", "}"))
+            depth += (self._next in ("[", "{")) - (self._next in ("]", "}"))
             self._advance()
 
 

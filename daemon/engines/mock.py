@@ -30,7 +30,7 @@ from daemon.engines.mock_settings import (
     problems_of,
     shape_of,
 )
-from daemon.engines.mock_trouble import Trouble, answered, chance, happens
+from daemon.engines.mock_trouble import Call, Trouble, answered, chance, happens
 from daemon.engines.mock_weather import CLEAR, Script
 
 TARGET = "mock:"
@@ -110,19 +110,37 @@ class MockEngine:
         # The request is under way for one half of the time, the answer for the other.
         await self._pass(self._settings.submit_s / 2)
         refusal = self._trouble.on_arrival(request.prompt, call)
-        if refusal is not None:
-            return refusal
+        answer = refusal or await self._accept(request, key, call, taken)
+        await self._pass(self._settings.submit_s / 2)
+        return answer
+
+    async def _accept(
+        self, request: Request, key: str, call: Call, taken: _Taken
+    ) -> Accepted | Fault:
         try:
-            remote_id = await self._accept(request, key, call.lot, taken)
+            fate = self._fate(request.params, call.lot, await self._ledger.take_serial())
+            entry = Entry(
+                at=fate.accepted_at,
+                key=key,
+                remote_id=remote_id_of(fate),
+                job=request.job,
+                prompt=request.prompt[:PROMPT_CHARS_MAX],
+                kind=fate.kind,
+                width=fate.width,
+                height=fate.height,
+                duration_s=fate.duration_s,
+                pictures=taken.count,
+                picture_bytes=taken.bytes,
+            )
+            await self._ledger.append(entry)
         except OSError as error:
             return _local(error, "submit", "none")
-        await self._pass(self._settings.submit_s / 2)
-        return self._trouble.on_answer(call) or Accepted(remote_id, TARGET)
+        return self._trouble.on_answer(call) or Accepted(entry.remote_id, TARGET)
 
-    async def _accept(self, request: Request, key: str, lot: int, taken: _Taken) -> str:
-        shape = shape_of(request.params, self._kind)
+    def _fate(self, params: Mapping[str, Any], lot: int, serial: int) -> Fate:
+        shape = shape_of(params, self._kind)
         least_s, most_s = self._settings.generate_range_s
-        fate = Fate(
+        return Fate(
             accepted_at=self._clock.now(),
             generate_s=least_s + (most_s - least_s) * chance(lot, "generate"),
             fails=happens(self._settings.failures, lot, "fails"),
@@ -132,23 +150,8 @@ class MockEngine:
             height=shape.height,
             duration_s=shape.duration,
             lot=lot,
-            serial=await self._ledger.take_serial(),
+            serial=serial,
         )
-        entry = Entry(
-            at=fate.accepted_at,
-            key=key,
-            remote_id=remote_id_of(fate),
-            job=request.job,
-            prompt=request.prompt[:PROMPT_CHARS_MAX],
-            kind=fate.kind,
-            width=fate.width,
-            height=fate.height,
-            duration_s=fate.duration_s,
-            pictures=taken.count,
-            picture_bytes=taken.bytes,
-        )
-        await self._ledger.append(entry)
-        return entry.remote_id
 
     async def poll(self, remote_id: str, *, target: str) -> Pending | Ready | Fault:
         """How the task is doing, by its id and the clock; nothing else has to be remembered."""

@@ -1,7 +1,6 @@
 """What the mock can be told: the keys of its section, and the params of a job."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -42,7 +41,7 @@ class MockSettings(Struct, frozen=True, kw_only=True):
     quota_for_s: Seconds = 5.0
     outputs: Annotated[int, Meta(ge=0, le=OUTPUTS_MAX)] = 1
     seed: int = 0
-    script: Path | None = None
+    script: str = ""
     lookup: bool = False
     cancel: bool = True
 

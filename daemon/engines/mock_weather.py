@@ -170,10 +170,7 @@ def _contradictions(table: Mapping[str, Any], right: Mapping[str, Any]) -> Itera
 def _located(findings: Iterable[_Finding], text: str, source: str) -> Iterator[Problem]:
     lines = locate(text)
     for path, message in findings:
-        named = path
-        while named not in lines:
-            named = named[:-1]
-        yield Problem(f"{source}:{lines[named]}: {spell(path)}", message)
+        yield Problem(f"{source}:{lines[path]}: {spell(path)}", message)
 
 
 def _outcome(table: Mapping[str, Any]) -> Outcome:

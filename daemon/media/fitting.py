@@ -76,8 +76,7 @@ def compress(source: Path, target: Path, limits: PictureLimits) -> None:
     """Write the picture in `source` to `target` as a JPEG within `limits`, all or nothing, synced.
 
     It is upright (EXIF orientation applied), and on white where it was transparent. Raises
-    PictureError for a picture that can't be decoded or made to fit, OSError when `target` can't be
-    written.
+    PictureError for a picture that can't be decoded, OSError when a file can't be read or written.
     """
     try:
         picture = _decode(source, limits)
@@ -87,6 +86,8 @@ def compress(source: Path, target: Path, limits: PictureLimits) -> None:
     except MemoryError:
         raise PictureError("the picture takes more memory than a worker may use") from None
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's word, not Pillow's: no fault of the picture
         reason = str(error) or type(error).__name__
         raise PictureError(f"the picture can't be decoded: {reason[:200]}") from error
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -67,9 +67,8 @@ class PicturePool:
         """The picture in `path` within `limits`: itself when it fits, else a JPEG that does.
 
         The same picture and limits are worked on once, also by callers at the same time; `sha256`,
-        where it is known for sure, spares reading the file for it. Raises
-        PictureError when it can't be sent, OSError when the cache can't be written, and
-        PoolClosedError.
+        where it is known for sure, spares reading the file for it. Raises PictureError when the
+        picture can't be sent, OSError when the disk fails or is full, and PoolClosedError.
         """
         as_it_is = await asyncio.to_thread(_inspect, path, limits)
         if as_it_is is not None:
@@ -194,7 +193,7 @@ def _inspect(path: Path, limits: PictureLimits) -> Fitted | None:
     """The picture as it is, if it fits. Raises PictureError for one that is refused unseen."""
     try:
         head, size = read_head(path), path.stat().st_size
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise PictureError(f"the picture can't be read: {error.strerror}") from error
     found = sniff(head)
     if found is None or found.mime not in PICTURES:

@@ -46,13 +46,18 @@ class Line(Struct, frozen=True):
 
 
 class Loaded(Struct, frozen=True):
-    """What a start finds, besides the jobs. `unclean`: the last stop was not an orderly one."""
+    """What a start finds, besides the jobs. `unclean`: the last stop was not an orderly one.
+
+    `unrecorded` are ids that were accepted just before a kill: they are in paid.jsonl, but the
+    journal has their jobs still waiting for the answer.
+    """
 
     seq: int
     next_job_id: int
     gates: Mapping[str, Gate]
     unclean: bool
     first_seq: int
+    unrecorded: tuple[Paid, ...] = ()
 
 
 class StoreError(Exception):
@@ -88,6 +93,9 @@ class JobStore(Protocol):
 
     def on_trouble(self, callback: Callable[[str | None], None]) -> None:
         """Call `callback` with why nothing can be stored (the disk is full), None when it can."""
+
+    def on_fatal(self, callback: Callable[[StoreError], None]) -> None:
+        """Call `callback` once if the journal can't be used any more: the daemon has to end."""
 
     async def events_after(
         self, seq: int, *, limit: int, job: int | None = None

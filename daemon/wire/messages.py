@@ -3,36 +3,46 @@
 Client to daemon: a Hello, then Requests, each with an `id` of the client's choosing. Daemon to
 client: a Welcome, then for each request any number of Parts and Progress frames and exactly one Ok
 or Error with its id; and, once subscribed, events: objects that carry `seq` and no `id`.
-One JSON object a line, FRAME_BYTES_MAX at most.
+
+One JSON object a line. A part is an object of lists, `{"jobs": [...]}`; the lists of all parts of
+an answer, joined in order, belong to its Ok (or Error) under the same names.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from daemon.core.job import Image
 
 PROTOCOL = 1
 FRAME_BYTES_MAX = 1_048_576
+"""The longest line that the daemon takes, without its newline."""
+ANSWER_BYTES_MAX = 8_388_608
+"""The longest line that it sends: a job or an event is never cut, and one may outgrow a frame."""
 PART_BYTES_MAX = 524_288
 """A long answer, or a long `add`, is cut into parts of about this size."""
 PICTURE_CHUNK_BYTES = 393_216
 """Raw bytes of a picture in one frame; base64 makes them a third longer."""
+REQUEST_ID_MAX = 2**53 - 1
+"""What every language's JSON can hold."""
+
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A number of things, a seq or a job's id: what the journal can be asked about."""
 
 
 class Hello(Struct, frozen=True, kw_only=True):
-    """The first frame of a client."""
+    """The first frame of a client. Both first frames keep this form in every protocol."""
 
-    hello: Literal["genq"] = "genq"
-    protocol: int = PROTOCOL
+    hello: Literal["genq"]
+    protocol: int
     version: str = ""
 
 
 class Welcome(Struct, frozen=True, kw_only=True):
     """The daemon's first frame. `boot` names this run of it, `seq` its newest durable event."""
 
-    hello: Literal["genq"] = "genq"
-    protocol: int = PROTOCOL
+    hello: Literal["genq"]
+    protocol: int
     version: str = ""
     boot: str = ""
     seq: int = 0
@@ -60,9 +70,9 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Request(Struct, frozen=True, kw_only=True, tag_field="op"):
-    """Base of all requests."""
+    """Base of all requests. A frame must carry an `id` from 1 up; clients number what they send."""
 
-    id: int
+    id: Annotated[int, Meta(ge=1, le=REQUEST_ID_MAX)] = 0
 
 
 class Ping(Request, frozen=True, kw_only=True, tag="ping"):
@@ -74,7 +84,7 @@ class Status(Request, frozen=True, kw_only=True, tag="status"):
 
 
 class Ls(Request, frozen=True, kw_only=True, tag="ls"):
-    """Jobs, in parts; the Ok carries `{"count": n}`. All given conditions must hold.
+    """Jobs, in parts (`{"jobs": [...]}`); the Ok carries `{"count": n}`. All conditions must hold.
 
     `recent` keeps all unfinished jobs and only so many of the last finished ones. `sort` is a key
     of interfaces.md 1, with a leading `-` for descending; without it oldest first.
@@ -86,8 +96,8 @@ class Ls(Request, frozen=True, kw_only=True, tag="ls"):
     batch: str | None = None
     filter: str | None = None
     sort: str | None = None
-    limit: int | None = None
-    recent: int | None = None
+    limit: Count | None = None
+    recent: Count | None = None
 
 
 class Show(Request, frozen=True, kw_only=True, tag="show"):
@@ -160,7 +170,7 @@ class AddPicture(Request, frozen=True, kw_only=True, tag="add_picture"):
 
     add: int
     sha256: str
-    data: str
+    data: bytes
     last: bool = False
 
 
@@ -184,24 +194,26 @@ class Subscribe(Request, frozen=True, kw_only=True, tag="subscribe"):
     """Events from now on, or from after `after`; with `snapshot`, jobs and providers first.
 
     The snapshot comes in parts (`{"jobs": [...]}`, `{"providers": [...]}`). The Ok carries
-    `{"seq": n, "boot": id}`: everything up to `n` was told. If `after` is too old, or `boot` isn't
-    this journal's, the first event is a `snapshot`, which says so.
+    `{"seq": n, "boot": id}`, and what follows are the events after `n`. If `after` is too old, or
+    newer than the journal, the first event is a `snapshot`, which says so. A second one replaces
+    the first.
     """
 
-    after: int | None = None
+    after: Count | None = None
     snapshot: bool = False
-    job: int | None = None
+    job: Count | None = None
 
 
 class Events(Request, frozen=True, kw_only=True, tag="events"):
-    """Stored events after `after` (none: from the oldest kept), in parts; no subscription.
+    """Stored events after `after` (none: from the oldest kept), in parts (`{"events": [...]}`); no
+    subscription.
 
     `tail` gives only the last so many. The Ok carries `{"seq": newest}`.
     """
 
-    after: int | None = None
-    tail: int | None = None
-    job: int | None = None
+    after: Count | None = None
+    tail: Count | None = None
+    job: Count | None = None
 
 
 class Wait(Request, frozen=True, kw_only=True, tag="wait"):
@@ -213,7 +225,7 @@ class Wait(Request, frozen=True, kw_only=True, tag="wait"):
 
     jobs: tuple[int, ...] | None = None
     batch: str | None = None
-    timeout_s: float | None = None
+    timeout_s: Annotated[float, Meta(ge=0)] | None = None
 
 
 AnyRequest = (
@@ -274,15 +286,17 @@ class ErrorBody(Struct, frozen=True, omit_defaults=True):
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """Any frame of the daemon about a request, as a client decodes it: exactly one is set."""
+    """A frame of the daemon about a request, as a client gets it: one of the four is set.
 
-    id: int | None = None
-    ok: Any = UNSET
-    part: Any = UNSET
-    progress: Any = UNSET
+    Values stay encoded until somebody knows their type. `id` is None where the daemon could not
+    read one.
+    """
+
+    id: int | None
+    ok: Raw | UnsetType = UNSET
+    part: Raw | UnsetType = UNSET
+    progress: Raw | UnsetType = UNSET
     error: ErrorBody | UnsetType = UNSET
-    resync: int | UnsetType = UNSET
-    seq: int | UnsetType = UNSET
 
 
 class RequestError(Exception):

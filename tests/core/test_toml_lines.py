@@ -59,8 +59,11 @@ VALUES = st.recursive(
 
 
 def paths(value: Any, path: Path = ()) -> set[Path]:
-    inside = value.items() if isinstance(value, dict) else ()
-    inside = enumerate(value) if isinstance(value, list) else inside
+    inside: list[tuple[str | int, Any]] = []
+    if isinstance(value, dict):
+        inside = list(value.items())
+    elif isinstance(value, list):
+        inside = list(enumerate(value))
     found = {path} - {()}
     return found.union(*(paths(one, (*path, part)) for part, one in inside))
 

@@ -120,7 +120,11 @@ def test_the_folder_of_credentials_is_the_services(tmp_path: Path) -> None:
 
 def test_headers_are_read_like_keys_and_may_hold_spaces(tmp_path: Path) -> None:
     source = key_file(tmp_path, b"Bearer s3cret\n")
-    given = {"X-A": "plain", "X-B": source, "X-C": KeySource("env", "C")}
+    given: dict[str, str | KeySource] = {
+        "X-A": "plain",
+        "X-B": source,
+        "X-C": KeySource("env", "C"),
+    }
     assert read_headers(given, {"C": "c"}) == {
         "X-A": Secret("plain"),
         "X-B": Secret("Bearer s3cret"),

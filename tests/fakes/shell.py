@@ -37,7 +37,7 @@ class Shell:
         provider = Provider(
             "p",
             kind="mock",
-            engine=None,
+            engine=object(),
             policy=policy,
             params={},
             pictures=PictureLimits(),  # type: ignore[arg-type]

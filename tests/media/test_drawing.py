@@ -21,9 +21,8 @@ def test_a_still_is_a_picture_of_the_size_asked_for() -> None:
 
 
 def test_the_background_is_a_gradient() -> None:
-    reds = opened(draw_still("", 7, 320, 180)).getchannel("R").getextrema()
-    assert isinstance(reds[0], int)
-    assert reds[1] - reds[0] > 20
+    reds = opened(draw_still("", 7, 320, 180)).getchannel("R").tobytes()
+    assert max(reds) - min(reds) > 20
 
 
 def test_the_same_arguments_draw_the_same_bytes() -> None:

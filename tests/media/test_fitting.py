@@ -204,11 +204,13 @@ def test_what_lies_about_its_format_is_refused_without_our_path(tmp_path: Path) 
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_an_unwritable_target_is_not_the_pictures_fault(tmp_path: Path) -> None:
+def test_a_failing_file_system_is_not_the_pictures_fault(tmp_path: Path) -> None:
     Image.new("L", (20, 20)).save(tmp_path / "a", "PNG")
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         compress(tmp_path / "a", tmp_path / "file" / "target", PictureLimits())
+    with pytest.raises(FileNotFoundError):
+        compress(tmp_path / "gone", tmp_path / "target", PictureLimits())
 
 
 class Encoder:

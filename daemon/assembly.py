@@ -1,0 +1,142 @@
+"""From the configuration to running providers: which engine, with which key, under which policy."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from daemon.clock import Clock
+from daemon.config import (
+    KeyProblem,
+    Loaded,
+    ProviderSection,
+    Secret,
+    played,
+    policy_for,
+    provider_key,
+)
+from daemon.core.faults import Rule
+from daemon.core.policy import Abilities
+from daemon.engines.engine import Engine
+from daemon.engines.mock import MockEngine
+from daemon.engines.mock_ledger import MockLedger
+from daemon.engines.mock_settings import Kind, MockSettings
+from daemon.engines.mock_weather import CLEAR, Script, load_script
+from daemon.media.drawing import draw_clip, draw_still
+from daemon.media.pictures import PictureLimits, PicturePool
+from daemon.providers import Provider, Shut
+
+LEDGER_FILE = "mock-ledger.jsonl"
+VIDEO_KINDS = ("cogvideox", "veo", "coze")
+"""Engines whose results are videos: the mock that plays one makes videos too."""
+
+
+class AssemblyError(Exception):
+    """A provider can't be built from its section; the message names the file."""
+
+
+def engine_rules(engine: str) -> tuple[Rule, ...]:
+    """The built-in rules of an engine, for `genqd config check`; none where it has none."""
+    return MockEngine.rules if engine == "mock" else ()
+
+
+class Assembler:
+    """Builds providers; keeps what they share: the picture pool and the mock's ledger."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        state_dir: Path,
+        pictures: PicturePool,
+        environ: Mapping[str, str],
+        learn: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._pictures = pictures
+        self._environ = environ
+        self._learn = learn
+        self.ledger = MockLedger(state_dir / LEDGER_FILE)
+
+    def build(self, loaded: Loaded) -> dict[str, Provider]:
+        """Every configured provider, by name. Reads keys and scripts: not for the event loop.
+
+        Raises AssemblyError for a weather script that can't be used.
+        """
+        return {
+            name: self._provider(section, loaded.config.providers[name].engine, loaded)
+            for name, section in played(loaded.config).items()
+        }
+
+    def _provider(self, section: ProviderSection, kind: str, loaded: Loaded) -> Provider:
+        engine = self._engine(section, kind)
+        abilities = Abilities() if engine is None else engine.abilities
+        rules = () if engine is None else engine.rules
+        return Provider(
+            section.name,
+            kind=section.engine,
+            engine=engine,
+            policy=policy_for(section, rules, abilities),
+            params=section.params,
+            pictures=PictureLimits(
+                section.image_max_kb, section.image_max_side, section.image_max_mpixel
+            ),
+            enabled=section.enabled,
+            shut=self._shut(section, engine, loaded),
+            price=section.price,
+            daily_reset=section.quota_daily_reset,
+        )
+
+    def _shut(self, section: ProviderSection, engine: Engine | None, loaded: Loaded) -> Shut | None:
+        if not section.enabled:
+            where = loaded.where("providers", section.name, "enabled")
+            return Shut("operator", f"it isn't enabled ({where or 'enabled = false'})")
+        key = provider_key(
+            section,
+            self._environ,
+            where=loaded.where("providers", section.name, "api_key"),
+        )
+        if isinstance(key, KeyProblem):
+            return Shut("auth", key.message)
+        if isinstance(key, Secret):
+            self._learn(key.reveal())
+        if engine is None:
+            return Shut(
+                "operator", f"this version has no engine {section.engine}; `--mock` plays it"
+            )
+        return None
+
+    def _engine(self, section: ProviderSection, kind: str) -> Engine | None:
+        if section.engine != "mock":
+            return None
+        given = {
+            key: str(value or "") if key == "script" else value
+            for key, value in section.settings.items()
+        }
+        settings = msgspec.convert(given, MockSettings)
+        plays = None if kind == "mock" else Abilities(cancel=settings.cancel, progress=True)
+        makes: Kind = "video" if kind in VIDEO_KINDS else "image"
+        return MockEngine(
+            settings,
+            clock=self._clock,
+            ledger=self.ledger,
+            stills=lambda *size: self._pictures.run(draw_still, *size),
+            clips=lambda *size: self._pictures.run(draw_clip, *size),
+            script=_script(settings, section.name),
+            plays=plays,
+            kind=makes,
+        )
+
+
+def _script(settings: MockSettings, name: str) -> Script:
+    """The weather script that a section names. Raises AssemblyError with all its problems."""
+    if not settings.script:
+        return CLEAR
+    path = Path(settings.script)
+    try:
+        found = load_script(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise AssemblyError(f"{name}: the weather script can't be read: {error}") from None
+    if not isinstance(found, Script):
+        raise AssemblyError("\n".join(f"{one.field}: {one.message}" for one in found))
+    return found

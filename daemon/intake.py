@@ -1,0 +1,109 @@
+"""What comes in: jobs, all or nothing, and the pictures that they name."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from daemon.admission import Known, admit
+from daemon.book import Book
+from daemon.clock import Clock
+from daemon.core.events import Event
+from daemon.core.job import Job, public
+from daemon.media.inputs import InputError, InputStore
+from daemon.report import Reporter
+from daemon.wire import messages
+from daemon.wire.messages import refusal
+
+
+class Intake:
+    """Takes jobs and pictures in."""
+
+    def __init__(self, *, book: Book, inputs: InputStore, reporter: Reporter, clock: Clock) -> None:
+        self._book = book
+        self._inputs = inputs
+        self._reporter = reporter
+        self._clock = clock
+
+    async def add(
+        self, rows: Sequence[messages.Row], by: str | None, *, dry_run: bool
+    ) -> dict[str, Any]:
+        """Validate whole, add all or nothing."""
+        if not dry_run:
+            await self._check_pictures(rows)
+        known = Known(
+            providers=self._reporter.providers,
+            named=self._book.named,
+            exists=self._book.jobs.__contains__,
+            next_id=self._book.next_job_id,
+            now=self._clock.now(),
+            by=by,
+        )
+        admission = admit(rows, known)
+        if admission.problems:
+            raise refusal("bad_jobs", _headline(admission.problems), problems=admission.problems)
+        value = {
+            "first": None if dry_run else known.next_id,
+            "count": len(admission.jobs),
+            "warnings": list(admission.warnings),
+        }
+        if not dry_run:
+            self._book.record([_added(job) for job in admission.jobs])
+            await self._book.durable()
+        return value
+
+    async def _check_pictures(self, rows: Sequence[messages.Row]) -> None:
+        """Every picture that a row names by hash must have been sent."""
+        hashes = {image.sha256 for row in rows for image in row.images if image.sha256 is not None}
+        if not hashes:
+            return
+        missing = set(await self.need(sorted(hashes)))
+        problems = tuple(
+            messages.RowProblem(index, f"images[{place}]", "the picture was not sent")
+            for index, row in enumerate(rows)
+            for place, image in enumerate(row.images)
+            if image.sha256 in missing
+        )
+        if problems:
+            raise refusal("bad_jobs", _headline(problems), problems=problems)
+
+    async def need(self, hashes: Sequence[str]) -> list[str]:
+        """Which of these pictures are missing."""
+        try:
+            return await self._inputs.missing(hashes)
+        except InputError as error:
+            raise refusal("bad_request", str(error)) from None
+
+    async def receive(self, sha256: str, chunks: AsyncIterator[bytes]) -> None:
+        """Keep a picture, whole or not at all."""
+        try:
+            upload = await self._inputs.begin(sha256)
+            try:
+                async for chunk in chunks:
+                    await upload.write(chunk)
+                await upload.commit()
+            except BaseException:
+                await asyncio.shield(upload.abort())
+                raise
+        except InputError as error:
+            raise refusal("bad_request", str(error)) from None
+        except OSError as error:
+            raise refusal("limit", f"the picture can't be kept: {error.strerror}") from None
+
+
+def _added(job: Job) -> Event:
+    return Event(
+        at=job.created_at,
+        type="added",
+        job=job.id,
+        provider=job.provider,
+        state=job.state,
+        attempt=job.attempt,
+        rev=job.rev,
+        value=public(job),
+        work=job.work,
+    )
+
+
+def _headline(problems: Sequence[messages.RowProblem]) -> str:
+    count = len(problems)
+    return f"{count} problem{'s' if count != 1 else ''}; nothing was added"

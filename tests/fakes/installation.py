@@ -1,0 +1,137 @@
+"""A real genq in a folder of its own: configuration, daemon process, commands. For system tests."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+READY_S_MAX = 20.0
+COMMAND_S_MAX = 60.0
+ROOT = Path(__file__).parent.parent.parent
+
+CONFIG = """
+[daemon]
+stop_grace_s = 5
+
+[pictures]
+image_workers = 1
+
+[providers.mock]
+engine = "mock"
+"""
+
+
+class Installation:
+    """`genqd` and `genq` in `folder`, away from whatever else this machine runs."""
+
+    def __init__(self, folder: Path, mock: str = "", *, config: str = CONFIG) -> None:
+        self.folder = folder
+        self.config = folder / "config.toml"
+        self.config.write_text(config + mock)
+        self.state = folder / "state"
+        self.socket = self.state / "genq.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+        kept = {
+            "PATH",
+            "HOME",
+            "LANG",
+            "TMPDIR",
+            "COVERAGE_PROCESS_START",
+            "COVERAGE_PROCESS_CONFIG",
+        }
+        self.environ = {name: text for name, text in os.environ.items() if name in kept}
+
+    def start(self, *args: str) -> None:
+        """Start the daemon and wait until it answers. Raises RuntimeError with its output."""
+        with (self.folder / "genqd.out").open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "daemon.cli", "run", "--config", str(self.config), *args],
+                cwd=ROOT,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+        end = time.monotonic() + READY_S_MAX
+        while self.genq("ping", check=False).returncode != 0:
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError((self.folder / "genqd.out").read_text())
+
+    def kill(self) -> None:
+        """SIGKILL, and reap."""
+        self._signal(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code. Does nothing if it isn't running."""
+        return self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> int:
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(READY_S_MAX)
+        self.process = None
+        return code
+
+    def genq(
+        self, *args: str, check: bool = True, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command; raises CalledProcessError on a non-zero exit if `check`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tui.cli", *args],
+            cwd=self.folder,
+            env={**self.environ, "GENQ_SOCKET": str(self.socket), "PYTHONPATH": str(ROOT)},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S_MAX,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"genq {args}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def json(self, *args: str) -> Any:
+        """The value that a command prints with --json."""
+        return json.loads(self.genq(*args, "--json", check=False).stdout)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Every job, oldest first."""
+        found: list[dict[str, Any]] = self.json("ls")
+        return found
+
+    def events(self) -> list[dict[str, Any]]:
+        """Every stored event."""
+        lines = self.genq("events", "--json").stdout.splitlines()
+        return [json.loads(line) for line in lines]
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """What the mock provider accepted: outside the daemon's memory."""
+        path = self.state / "mock-ledger.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text().splitlines()
+        return [row for line in lines if "key" in (row := json.loads(line))]
+
+
+def fold(events: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """What a program that knows only docs/protocol.md makes of the stream: job by id."""
+    jobs: dict[int, dict[str, Any]] = {}
+    for event in events:
+        if event["type"] == "added":
+            jobs[event["job"]] = dict(event["value"])
+        elif event.get("job") in jobs:
+            job = jobs[event["job"]]
+            job.update({key: value for key, value in event.items() if key in job})
+    return jobs
+
+
+def without_derived(job: dict[str, Any]) -> dict[str, Any]:
+    """`job` without what is derived when it is read."""
+    derived = {"next_at"} | ({"reason"} if job["state"] in ("queued", "submitting") else set())
+    return {key: value for key, value in job.items() if key not in derived}

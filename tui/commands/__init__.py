@@ -1,0 +1,1 @@
+"""One module a group of verbs, loaded when the verb is used."""

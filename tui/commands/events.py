@@ -1,0 +1,55 @@
+"""`genq events`: what happened, and with `--follow` what happens."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from daemon.wire.messages import Events
+from tui.console import Console
+from tui.event_view import event_line
+from tui.options import Parser, UsageError, job_id, whole_number
+from tui.session import connect, follow
+from tui.text import clean
+
+
+def arguments(parser: Parser) -> None:
+    """What `events` takes."""
+    add = parser.options.add_argument
+    add("--after", metavar="SEQ", type=whole_number, help="only those after this number")
+    add("--tail", metavar="N", type=whole_number, help="only the last so many")
+    add("--follow", action="store_true", help="go on until ctrl+c; alone: from now on")
+    add("--job", metavar="ID", type=job_id, help="only of this job")
+    parser.epilog = "example: genq events --tail 20 --follow"
+
+
+def run(asked: argparse.Namespace, console: Console) -> int:
+    """Print events, one a line, from the oldest kept to the newest, or on and on."""
+    if asked.after is not None and asked.tail is not None:
+        raise UsageError("--after and --tail exclude each other")
+    last = asked.after
+    if not asked.follow or asked.tail is not None:
+        request = Events(after=asked.after, tail=asked.tail, job=asked.job)
+        with connect(asked, console) as session:
+            last = session.seq
+            for event in session.events(request):
+                _tell(console, event)
+                last = max(last, event["seq"])
+    if not asked.follow:
+        return 0
+    console.flush()
+
+    def away(error: Exception) -> None:
+        console.note(clean(f"genq: {error}; connecting again …"))
+
+    for event in follow(asked, console, after=last, job=asked.job, away=away):
+        _tell(console, event)
+        console.flush()
+    return 0
+
+
+def _tell(console: Console, event: Mapping[str, Any]) -> None:
+    if console.json:
+        console.value(event)
+    else:
+        clock, cells = console.clock, console.cells
+        console.line(event_line(event, clock=clock, cells=cells, colour=console.colour))

@@ -1,0 +1,243 @@
+"""The monitor itself: one board, one feed, a few screens, and a flush a frame.
+
+Nothing of the data goes through Textual's messages or reactives: the feed changes the board and
+wakes the app, and the app has the screen redraw what changed, once a frame at most.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+from collections.abc import Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+from textual.app import App
+from textual.binding import BindingType
+from textual.filter import LineFilter
+
+from daemon.core.job import Job
+from daemon.core.query import Query
+from daemon.wire.messages import Act, Request, RequestError
+from tui.clock import Clock
+from tui.monitor import orders
+from tui.monitor.actions import CHANGING
+from tui.monitor.board import Board
+from tui.monitor.driver import BACKLOG_MAX, GuardedDriver, terminal_is_gone
+from tui.monitor.feed import Feed
+from tui.monitor.guard import ControlGuard
+from tui.monitor.link import LostError
+from tui.monitor.screens.frame import Frame
+from tui.monitor.screens.jobs import JobsScreen
+from tui.monitor.symbols import Symbols
+from tui.monitor.view import Sort, View
+from tui.text import Cell, Style, clean
+
+FRAME_S = 0.033
+FRAME_SLOW_S = 0.25
+"""Over a slow line four frames a second save two thirds of the bytes."""
+BEHIND_S = 0.05
+"""So long a terminal that is behind gets to catch up before the next look."""
+TICK_S = 1.0
+STEP_S_MAX = 0.008
+"""So long the list is built anew before others get a turn of the loop."""
+SAID_S = 6.0
+TERMINAL_GONE = 129
+"""The exit code of what SIGHUP ended."""
+
+
+class Monitor(App[int]):
+    """The monitor of the daemon at `path`. It reads only, if told so."""
+
+    CSS_PATH = "app.tcss"
+    TITLE = "genq"
+    ENABLE_COMMAND_PALETTE = False
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (110, "-wide")]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-short"), (36, "-tall")]
+    BINDINGS: ClassVar[list[BindingType]] = []
+    MODES: ClassVar[dict[str, Any]] = {"jobs": JobsScreen}
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        symbols: Symbols,
+        read_only: bool = False,
+        slow_link: bool = False,
+    ) -> None:
+        super().__init__(driver_class=GuardedDriver)
+        self.clock = clock
+        self.symbols = symbols
+        self.read_only = read_only
+        self.board = Board()
+        self.view = View(self.board)
+        self.feed = Feed(path, self.board, now=clock.now, changed=self.wake)
+        self.asked: dict[int, str] = {}
+        self.frozen: dict[int, Job] | None = None
+        self.frozen_total = 0
+        self._frame_s = FRAME_SLOW_S if slow_link else FRAME_S
+        self._guard = ControlGuard()
+        self._said: tuple[float, Cell] | None = None
+        self._flush_due: asyncio.TimerHandle | None = None
+        self._flushed_at = 0.0
+        self._arranging: Iterator[None] | None = None
+        self._snapshots = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- life ----
+
+    def on_mount(self) -> None:
+        """Show what there is, and begin to listen."""
+        self.switch_mode("jobs")
+        self._spawn(self.feed.run())
+        self.set_interval(TICK_S, self._tick)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.exit, 128 + number)
+        gc.set_threshold(50_000, 20, 100)  # a full collection is a frame of 50 ms
+
+    def on_unmount(self) -> None:
+        """Stop listening."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+    def _tick(self) -> None:
+        """Once a second: ages, countdowns, and whether anybody is still there."""
+        driver = self._driver
+        if isinstance(driver, GuardedDriver) and terminal_is_gone(driver.fileno):
+            os._exit(TERMINAL_GONE)  # a thread that reads a terminal which is gone would spin
+        self.wake()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's, and the guard before them: nothing passes it."""
+        return [self._guard, *super().get_line_filters()]
+
+    # ---- drawing ----
+
+    def wake(self) -> None:
+        """There is news: flush at the next frame, at once if the last one is long ago."""
+        if self._flush_due is not None:
+            return
+        loop = asyncio.get_running_loop()
+        wait_s = max(0.0, self._flushed_at + self._frame_s - loop.time())
+        self._flush_due = loop.call_later(wait_s, self._due)
+
+    def _due(self) -> None:
+        self._flush_due = None
+        if self.backlog > BACKLOG_MAX:
+            loop = asyncio.get_running_loop()
+            self._flush_due = loop.call_later(BEHIND_S, self._due)
+            return
+        self.call_next(self.flush)
+
+    @property
+    def backlog(self) -> int:
+        """How many pieces the terminal has not taken yet."""
+        return self._driver.backlog if isinstance(self._driver, GuardedDriver) else 0
+
+    def flush(self) -> None:
+        """Have the screen that is shown redraw what changed."""
+        self._flushed_at = asyncio.get_running_loop().time()
+        now = self.clock.now()
+        if self.board.snapshots != self._snapshots:
+            self._snapshots = self.board.snapshots
+            gc.freeze()  # what a snapshot brought stays; no collection need look at it again
+            self.arrange(self.view.sort, self.view.query)
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, Frame):
+                screen.draw(now)
+                break
+
+    def arrange(self, sort: Sort, query: Query) -> None:
+        """Build the list of jobs anew, in steps that let keys through."""
+        self._arranging = self.view.arrange(sort, query, self.clock.now())
+        self._arrange_on()
+
+    @property
+    def arranging(self) -> bool:
+        """Whether the list is being built: changes wait for it."""
+        return self._arranging is not None
+
+    def _arrange_on(self) -> None:
+        if self._arranging is None:
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + STEP_S_MAX
+        for _ in self._arranging:
+            if loop.time() > until:
+                loop.call_soon(self._arrange_on)
+                return
+        self._arranging = None
+        self.wake()
+
+    # ---- what is said ----
+
+    def say(self, text: str, style: Style = "") -> None:
+        """Show a line at the bottom for a few seconds; foreign text in it is cleaned."""
+        self._said = (self.clock.monotonic() + SAID_S, Cell(clean(text), style))
+        self.wake()
+
+    def said(self) -> Cell | None:
+        """What was said last, as long as it is fresh."""
+        if self._said is not None and self.clock.monotonic() > self._said[0]:
+            self._said = None
+        return None if self._said is None else self._said[1]
+
+    # ---- asking the daemon ----
+
+    def allows(self, action: str) -> bool | None:
+        """True: go on. None: not now, nobody is there to ask. False: this monitor only reads."""
+        if action not in CHANGING:
+            return True
+        if self.read_only:
+            return False
+        return True if self.feed.live else None
+
+    def act(self, act: Act) -> None:
+        """Ask for something to be done to jobs; say what came of it."""
+        self._spawn(self._act(act))
+
+    async def _act(self, act: Act) -> None:
+        outcomes = []
+        for number in act.jobs:
+            self.asked[number] = act.verb
+        self.wake()
+        try:
+            for piece in orders.requests(act):
+                raw = await self.feed.ask(piece)
+                outcomes.append(msgspec.json.decode(raw, type=orders.Outcome))
+        except (LostError, RequestError, msgspec.DecodeError) as error:
+            self.say(f"{act.verb}: {error}", "red")
+        else:
+            cell = orders.told(act, outcomes)
+            self.say(cell.text, cell.style)
+        finally:
+            for number in act.jobs:
+                self.asked.pop(number, None)
+            self.wake()
+
+    def request(self, request: Request, done: str) -> None:
+        """Ask for something else; say `done`, or why not."""
+        self._spawn(self._request(request, done))
+
+    async def _request(self, request: Request, done: str) -> None:
+        try:
+            raw = await self.feed.ask(request)
+            outcome = msgspec.json.decode(raw, type=orders.Outcome)
+        except (LostError, RequestError, msgspec.DecodeError) as error:
+            self.say(str(error), "red")
+            return
+        refused = [one.why for one in outcome.refused]
+        self.say(refused[0] if refused else done, "yellow" if refused else "green")

@@ -1,0 +1,266 @@
+"""Keeps the board true: connects, reads a snapshot, follows the events, and comes back when lost.
+
+The daemon numbers its events; after a break the feed asks for those it missed, and takes a fresh
+snapshot where they aren't kept any more. It gives up never, and raises nothing.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from daemon.core.events import Event
+from daemon.core.job import Job
+from daemon.wire.codec import BadFrameError, Resync, Told
+from daemon.wire.messages import Events, Ping, Providers, Request, RequestError, Subscribe
+from daemon.wire.session import ProtocolMismatchError
+from tui.monitor.board import Board, Gap
+from tui.monitor.gates import ProviderRow
+from tui.monitor.link import Link, LostError
+from tui.text import clean
+
+RETRY_S = (0.2, 0.4, 0.8, 1.6, 3.0, 5.0)
+"""Waits between attempts to connect; the last one repeats."""
+PING_EVERY_S = 5.0
+SILENCE_S_MAX = 15.0
+"""A daemon that says nothing for so long, though asked, is given up: a new connection."""
+RECALLED_EVENTS = 200
+SNAPSHOT_S_MAX = 120.0
+
+Phase = Literal["connecting", "reading", "live", "away"]
+
+
+class _Part(Struct):
+    jobs: list[Job] = []
+    providers: list[ProviderRow] = []
+    events: list[Event] = []
+
+
+class _Newer(Struct):
+    job: int | UnsetType = UNSET
+
+
+class _Subscribed(Struct):
+    seq: int = 0
+
+
+_EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
+_PART: Final[msgspec.json.Decoder[_Part]] = msgspec.json.Decoder(_Part)
+
+
+class Feed:
+    """The daemon at `path`, as far as it is reached. `changed` is called when there is news."""
+
+    def __init__(
+        self, path: Path, board: Board, *, now: Callable[[], float], changed: Callable[[], None]
+    ) -> None:
+        self.path = path
+        self.phase: Phase = "connecting"
+        self.problem = ""
+        self.latency_s: float | None = None
+        self.read = 0
+        self.lost_at: float | None = None
+        self._board = board
+        self._now = now
+        self._changed = changed
+        self._link: Link | None = None
+        self._ended = asyncio.Event()
+        self._torn = asyncio.Event()
+        self._behind = False
+        self._held: list[Event] | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether what the board says is what the daemon says."""
+        return self.phase == "live"
+
+    async def run(self) -> None:
+        """Keep the board true until cancelled."""
+        tries = 0
+        while True:
+            try:
+                await self._attend()
+                tries = 0
+            except LostError as error:
+                self.problem = f"no daemon at {self.path}, retrying"
+                if self.lost_at is None and self._board.snapshots:
+                    self.problem = f"connection lost: {clean(str(error))}"
+            except (
+                ProtocolMismatchError,
+                BadFrameError,
+                RequestError,
+                msgspec.DecodeError,
+            ) as error:
+                self.problem = clean(str(error))
+            self._away()
+            wait_s = RETRY_S[min(tries, len(RETRY_S) - 1)]
+            tries += 1
+            try:
+                async with asyncio.timeout(wait_s):
+                    await asyncio.Event().wait()
+            except TimeoutError:
+                continue
+
+    def _away(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        if self.lost_at is None and self._board.snapshots:
+            self.lost_at = self._now()
+        self.phase = "away"
+        self.latency_s = None
+        self._changed()
+
+    # ---- one connection ----
+
+    async def _attend(self) -> None:
+        """From the greeting until the connection ends; raises what ends it before it is live."""
+        self._ended.clear()
+        self._torn.clear()
+        self._behind = False
+        self._held = []
+        link, welcome = await Link.open(self.path, self._told, self._ended.set)
+        self._link = link
+        first = not self._board.snapshots
+        missed = welcome.seq - self._board.seq
+        replay = not first and missed >= 0
+        if replay:
+            await self._replay(link, missed)
+        if not replay or self._torn.is_set():
+            await self._snapshot(link)
+        self.phase, self.problem, self.lost_at = "live", "", None
+        self._changed()
+        if first:
+            await self._recall(link)
+        while not self._ended.is_set():
+            if self._torn.is_set():
+                await self._mend(link)
+            await self._pulse(link)
+
+    async def _mend(self, link: Link) -> None:
+        """Some events were left out: have them told, or read everything anew."""
+        self._torn.clear()
+        behind, self._behind = self._behind, False
+        if behind:
+            await link.ask(Subscribe(after=self._board.seq))
+        else:
+            await self._snapshot(link)
+
+    async def _replay(self, link: Link, missed: int) -> None:
+        """Ask for what was missed. It comes like all events, before or after the answer."""
+        after = self._board.seq
+        since = self._now() if self.lost_at is None else self.lost_at
+        self._board.keep(Gap(since, self._now(), missed))
+        self._release()
+        await link.ask(Subscribe(after=after))
+
+    async def _snapshot(self, link: Link) -> None:
+        """Read everything anew; events that come meanwhile wait for it."""
+        self._held = []
+        self.phase, self.read = "reading", 0
+        if self._board.snapshots:
+            since = self._now() if self.lost_at is None else self.lost_at
+            self._board.keep(Gap(since, self._now(), None))
+        self._board.begin()
+
+        def part(raw: Raw) -> None:
+            piece = _PART.decode(raw)
+            if piece.jobs:
+                self.read = self._board.load(piece.jobs)
+            if piece.providers:
+                self._board.know(piece.providers)
+            self._changed()
+
+        answer = await link.ask(Subscribe(snapshot=True), part, wait_s=SNAPSHOT_S_MAX)
+        self._board.commit(msgspec.json.decode(answer, type=_Subscribed).seq)
+        self.phase = "live"
+        self._torn.clear()
+        self._release()
+        self._changed()
+
+    async def _recall(self, link: Link) -> None:
+        """Fill the list of events with the last ones before the snapshot."""
+        events: list[Event] = []
+
+        def part(raw: Raw) -> None:
+            try:
+                events.extend(_PART.decode(raw).events)
+            except msgspec.ValidationError:
+                events.clear()  # events of a newer daemon: the list begins empty
+
+        await link.ask(Events(tail=RECALLED_EVENTS), part)
+        self._board.recall(events)
+        self._changed()
+
+    async def _pulse(self, link: Link) -> None:
+        """Wait a while, then ask whether the daemon still answers."""
+        try:
+            async with asyncio.timeout(PING_EVERY_S):
+                await self._first_of(self._ended, self._torn)
+        except TimeoutError:
+            asked_at = asyncio.get_running_loop().time()
+            await link.ask(Ping(), wait_s=SILENCE_S_MAX)
+            self.latency_s = asyncio.get_running_loop().time() - asked_at
+            self._changed()
+
+    async def _first_of(self, *flags: asyncio.Event) -> None:
+        waits = [asyncio.ensure_future(flag.wait()) for flag in flags]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    # ---- what comes ----
+
+    def _told(self, told: Told | Resync) -> None:
+        """What nobody asked for: an event, or word that some were left out."""
+        if isinstance(told, Resync):
+            self._behind = True
+            self._torn.set()
+            return
+        try:
+            event = _EVENT.decode(told.line)
+        except msgspec.ValidationError:
+            self._unreadable(told)
+            return
+        if self._held is not None:
+            self._held.append(event)
+        else:
+            self._apply(event)
+            self._changed()
+
+    def _unreadable(self, told: Told) -> None:
+        """An event of a newer daemon: if it changed a job, only a snapshot tells how."""
+        self._board.seq = max(self._board.seq, told.seq)
+        if msgspec.json.decode(told.line, type=_Newer).job is not UNSET:
+            self._torn.set()
+
+    def _apply(self, event: Event) -> None:
+        if self._board.read(event) == "torn":
+            self._torn.set()
+
+    def _release(self) -> None:
+        held, self._held = self._held or [], None
+        for event in held:
+            self._apply(event)
+
+    # ---- what goes ----
+
+    async def ask(self, request: Request) -> Raw:
+        """The answer of the daemon. Raises LostError or RequestError."""
+        if self._link is None or self.phase == "away":
+            raise LostError(self.problem or "not connected yet")
+        return await self._link.ask(request)
+
+    async def refresh_providers(self) -> None:
+        """Read the rows of the providers again: latencies don't come as events."""
+        try:
+            rows = msgspec.json.decode(await self.ask(Providers()), type=list[ProviderRow])
+        except (LostError, RequestError, msgspec.DecodeError):
+            return
+        self._board.know(rows)
+        self._changed()

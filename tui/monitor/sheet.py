@@ -1,0 +1,206 @@
+"""One job as lines: what it is, why it is there, its stages, attempts, last error, files. Pure."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from daemon.core.job import Attempt, Job, Output, Stage, StageResult
+from daemon.core.times import describe_duration
+from tui.clock import Clock, short_stamp
+from tui.monitor.symbols import Symbols
+from tui.text import Cell, Style, age, clean, counted, cut, pad, size, width, wrap
+from tui.wording import failure_shown, job_called, money_shown, state_shown
+
+PROMPT_LINES_MAX = 6
+ERROR_LINES_MAX = 5
+LABEL_CELLS = 9
+BAR_CELLS = (8, 60)
+Cells = tuple[Cell, ...]
+
+_RESULTS: dict[StageResult, Style] = {
+    "running": "cyan",
+    "ok": "green",
+    "retry": "yellow",
+    "failed": "red",
+    "interrupted": "yellow",
+    "cancelled": "dim",
+}
+
+
+class Page(Struct, frozen=True):
+    """What a sheet is written with: the room, the time, the signs."""
+
+    cells: int
+    now: float
+    clock: Clock
+    symbols: Symbols
+
+
+def job_sheet(job: Job, sentence: str, page: Page, *, whole: bool) -> list[Cells]:
+    """All lines about `job`; `sentence` is the daemon's why. Not `whole`: the rest is on its way.
+
+    Texts are cleaned already, but for those that only a whole job carries.
+    """
+    lines = [_title(job, page), *_about(job, sentence, page)]
+    if job.error is not None:
+        lines += [_rule("last error", page), *_error(job, page, ERROR_LINES_MAX)]
+    if not whole:
+        return [*lines, (Cell(" reading the rest…", "dim"),)]
+    if job.stages:
+        lines += [_rule("stages", page), *_stages(job.stages, page)]
+    if isinstance(job.attempts, tuple) and job.attempts:
+        lines += [_rule("attempts", page), *_attempts(job.attempts, page)]
+    if job.outputs:
+        lines += [_rule("files", page), *_outputs(job.outputs, page)]
+    if job.params:
+        lines += [_rule("params", page), *_params(job, page)]
+    return lines
+
+
+def headline(job: Job, now: float) -> str:
+    """State, try and errors on one line: `12 generate 61% · try 2 · 3 errors in a row`.
+
+    >>> headline(Job(id=12, provider="veo", state="held", created_at=0.0, updated_at=0.0), 5.0)
+    '12 held · try 0'
+    """
+    parts = [f"{job.id} {state_shown(job).text}"]
+    if job.reason:
+        parts[0] += f" ({job.reason})"
+    if job.state == "generating" and job.deadline_at is not None:
+        parts.append(f"{age(job.deadline_at - now)} left")
+    retries = f", retry {job.retries} of {job.retries_max}" if job.retries else ""
+    parts.append(f"try {job.attempt}{retries}")
+    if job.errors_consecutive:
+        stops = f" (stops at {job.errors_consecutive_max})" if job.errors_consecutive_max else ""
+        parts.append(f"{counted(job.errors_consecutive, 'error')} in a row{stops}")
+    return " · ".join(parts)
+
+
+def error_sheet(job: Job, page: Page) -> list[Cells]:
+    """The last error in full, its rule and its advice."""
+    title = _rule(f"{job_called(job.id, job.name)}: last error", page)
+    if job.error is None:
+        return [title, (Cell(" there is none", "dim"),)]
+    return [title, *_error(job, page, 10_000)]
+
+
+def _rule(title: str, page: Page, style: Style = "bold") -> Cells:
+    line = page.symbols.rule
+    text = cut(title, max(0, page.cells - 6))
+    rest = max(0, page.cells - width(text) - 4)
+    return Cell(line * 2 + " ", "dim"), Cell(text, style), Cell(" " + line * rest, "dim")
+
+
+def _title(job: Job, page: Page) -> Cells:
+    return _rule(headline(job, page.now), page)
+
+
+def _about(job: Job, sentence: str, page: Page) -> Iterator[Cells]:
+    room = page.cells - 2
+    if sentence:
+        for line in wrap(sentence, room):
+            yield (Cell(f" {line}", "cyan"),)
+    name = f"{job.name}: " if job.name else ""
+    prompt = wrap(name + job.prompt, room) if job.prompt or name else []
+    for line in prompt[:PROMPT_LINES_MAX]:
+        yield (Cell(f" {line}"),)
+    if len(prompt) > PROMPT_LINES_MAX:
+        yield (Cell(f" … {counted(len(prompt) - PROMPT_LINES_MAX, 'line')} more: Y", "dim"),)
+    for label, value in _facts(job, page):
+        if value:
+            yield Cell(f" {pad(label, LABEL_CELLS)}", "dim"), Cell(cut(value, room - LABEL_CELLS))
+
+
+def _facts(job: Job, page: Page) -> Iterator[tuple[str, str]]:
+    yield "provider", job.provider
+    added = short_stamp(page.clock, job.created_at)
+    yield "added", f"{added}{f' by {job.by}' if job.by else ''}"
+    yield "batch", " · ".join([*([job.batch] if job.batch else []), *job.labels])
+    yield "priority", str(job.priority) if job.priority else ""
+    yield "after", ", ".join(str(number) for number in job.after)
+    yield "remote", job.remote_id or ""
+    yield "money", money_shown(job)
+    yield "pictures", ", ".join(clean(image.source) for image in job.images)
+    if job.errors_total:
+        yield "errors", f"{job.errors_consecutive} in a row, {job.errors_total} in all"
+
+
+def _error(job: Job, page: Page, lines_max: int) -> Iterator[Cells]:
+    if job.error is None:
+        return
+    lines = wrap(failure_shown(job.error), page.cells - 2)
+    for line in lines[:lines_max]:
+        yield (Cell(f" {line}", "red" if job.state == "failed" else "yellow"),)
+    if len(lines) > lines_max:
+        yield (Cell(f" … {counted(len(lines) - lines_max, 'line')} more: e", "dim"),)
+    if job.error.rule is not None:
+        advice = f": {job.error.advice}" if job.error.advice else ""
+        for line in wrap(f"rule {job.error.rule}{advice}", page.cells - 2):
+            yield (Cell(f" {line}", "dim"),)
+
+
+def _stages(stages: Sequence[Stage], page: Page) -> Iterator[Cells]:
+    """A line a stage, its stretch of time drawn to scale over the life of the job."""
+    low, high = BAR_CELLS
+    room = max(low, min(high, page.cells - 40))
+    begin = stages[0].started_at
+    span = max(0.001, _end(stages[-1], page.now) - begin)
+    for stage in stages:
+        start = int((stage.started_at - begin) / span * room)
+        length = max(1, round((_end(stage, page.now) - stage.started_at) / span * room))
+        start = min(start, room - 1)
+        bar = " " * start + page.symbols.full * min(length, room - start)
+        style = _RESULTS.get(stage.result, "")
+        yield (
+            Cell(f" {pad(stage.stage, 9)}"),
+            Cell(pad(bar, room), style),
+            Cell(f" {pad(_took(stage, page.now), 8, right=True)} "),
+            Cell(f"{pad(stage.result, 11)}", style),
+            Cell(f" try {stage.attempt}" if stage.attempt else "", "dim"),
+        )
+
+
+def _end(stage: Stage, now: float) -> float:
+    if stage.duration_s is None:
+        return max(now, stage.started_at)
+    return stage.started_at + stage.duration_s
+
+
+def _took(stage: Stage, now: float) -> str:
+    if stage.duration_s is None:
+        return age(now - stage.started_at)
+    if stage.duration_s < 60:
+        return f"{stage.duration_s:.1f} s"
+    return describe_duration(stage.duration_s)
+
+
+def _attempts(attempts: Sequence[Attempt], page: Page) -> Iterator[Cells]:
+    head = f" {'#':>2} {'SUBMITTED':<14} {'POLLS':>5} {'RESULT':<12} ERROR"
+    yield (Cell(head, "dim"),)
+    for one in attempts:
+        at = one.submitted_at
+        when = "-" if at is None else short_stamp(page.clock, at)
+        error = clean(failure_shown(one.error)) if one.error is not None else ""
+        text = (
+            f" {one.attempt:>2} {when:<14} {one.polls:>5} {pad(clean(one.result or 'open'), 12)} "
+        )
+        yield Cell(text), Cell(cut(error, max(0, page.cells - width(text))), "dim")
+
+
+def _outputs(outputs: Sequence[Output], page: Page) -> Iterator[Cells]:
+    for output in outputs:
+        tail = f"  {size(output.bytes)}  {clean(output.mime)}"
+        for place, line in enumerate(wrap(clean(output.path), page.cells - 2 - width(tail))):
+            yield Cell(f" {line}"), Cell(tail if place == 0 else "", "dim")
+
+
+def _params(job: Job, page: Page) -> Iterator[Cells]:
+    for name, value in job.params.items():
+        text = f"{clean(name)} = {clean(_json(value))}"
+        yield (Cell(f" {cut(text, page.cells - 2)}"),)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

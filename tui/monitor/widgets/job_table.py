@@ -1,0 +1,116 @@
+"""The table of jobs: a row a job, drawn from the view."""
+
+from textual import events
+from textual.message import Message
+
+from daemon.core.job import Job
+from tui.monitor.rows import Context, Layout, layout, row, widest
+from tui.monitor.symbols import Symbols
+from tui.monitor.view import View
+from tui.monitor.widgets.lines import Grid, Line
+from tui.text import Cell, pad
+
+
+class JobTable(Grid):
+    """Rows of jobs. `stale` dims them; `frozen` is what they were when the view was frozen."""
+
+    class Moved(Message):
+        """The cursor is on another job now, or on none."""
+
+    class HeadClicked(Message):
+        """A click on a column that jobs can be sorted by."""
+
+        def __init__(self, sort: str) -> None:
+            super().__init__()
+            self.sort = sort
+
+    def __init__(self, view: View, symbols: Symbols, *, id: str | None = None) -> None:  # noqa: A002  Textual's own name
+        super().__init__(id=id)
+        self.view = view
+        self.now = 0.0
+        self.stale = False
+        self.asked: dict[int, str] = {}
+        self.frozen: dict[int, Job] | None = None
+        self.touched_at = 0.0
+        self._symbols = symbols
+        self._columns = layout(80, id_cells=3, provider_cells=8)
+        self._laid_out: tuple[int, int, int] | None = None
+
+    def lay_out(self) -> None:
+        """Give the columns the room that the width and the longest texts allow."""
+        board = self.view.board
+        longest = len(str(board.highest))
+        names = widest(list(board.providers), 8)
+        wanted = (self.size.width, longest, names)
+        if wanted != self._laid_out:
+            self._laid_out = wanted
+            self._columns = layout(wanted[0], id_cells=longest, provider_cells=names)
+            self.repaint()
+
+    @property
+    def columns(self) -> Layout:
+        """The columns as they are laid out."""
+        return self._columns
+
+    # ---- what Grid asks ----
+
+    def count(self) -> int:
+        """As many as the view lists."""
+        return len(self.view.ids)
+
+    def head(self) -> Line:
+        """The titles; the one that is sorted by carries an arrow."""
+        cells = []
+        for slot in self._columns.slots:
+            title, sorted_by = slot.title, slot.sort == self.view.sort.name
+            if sorted_by and slot.sort is not None:
+                title += self._symbols.down if self.view.sort.down else self._symbols.up
+            text = pad(title, slot.cells, right=slot.right) + " "
+            cells.append(Cell(text, "bold" if sorted_by and slot.sort else ""))
+        return Line(tuple(cells), "head")
+
+    def row(self, index: int) -> Line:
+        """The job of a row, as it is known, or as it was when the view was frozen."""
+        number = self.view.ids[index]
+        jobs = self.view.board.jobs if self.frozen is None else self.frozen
+        job = jobs.get(number)
+        under = index == self.view.index
+        bar = self._symbols.cursor if under else " "
+        edge = bar + (self._symbols.mark if number in self.view.marks else " ")
+        if job is None:
+            return Line((Cell(f"{edge} {number} is gone", "dim"),))
+        context = Context(
+            now=self.now,
+            ascii=self._symbols.ascii,
+            named=any(slot.key == "name" for slot in self._columns.slots),
+            asked=self.asked.get(number),
+        )
+        shown = self.view.board.shown(job, self.now)
+        ground = "stale" if self.stale else "plain"
+        if under:
+            ground = "cursor" if self.has_focus else "cursor-away"
+        return Line(row(shown, self._columns, context, edge=edge), ground)
+
+    @property
+    def cursor(self) -> int:
+        """The row of the view's cursor."""
+        return self.view.index
+
+    def put_cursor(self, index: int) -> None:
+        """Move the view's cursor."""
+        self.touched_at = self.now
+        self.view.move(index)
+        self.post_message(self.Moved())
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on the head sorts, one on a row puts the cursor there."""
+        if event.y > 0:
+            super().on_click(event)
+            return
+        x = 0
+        for slot in self._columns.slots:
+            x += slot.cells + 1
+            if event.x < x:
+                if slot.sort is not None:
+                    self.post_message(self.HeadClicked(slot.sort))
+                return
