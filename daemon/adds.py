@@ -18,6 +18,7 @@ from daemon.wire.messages import (
     AddNeed,
     AddPicture,
     AddRows,
+    RequestError,
     Row,
     refusal,
 )
@@ -67,6 +68,8 @@ class Upload:
             await asyncio.wait({put, self._kept}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             put.cancel()
+        if self._kept.cancelled():
+            raise refusal("bad_request", "the picture's upload has ended: begin it anew")
         if self._kept.done():
             self._kept.result()
 
@@ -112,9 +115,9 @@ class Adds:
         self._last = 0
 
     async def answer(self, request: AddRequest) -> dict[str, Any]:
-        """The value of the request's Ok. Requests must be started in the order they came in.
+        """The value of the request's Ok. Call it in the order in which the requests came.
 
-        Raises RequestError; one about rows, or a commit, has ended the add.
+        Raises RequestError. Rows that are too many, and every commit, end the add.
         """
         match request:
             case AddBegin(dry_run=dry_run):
@@ -159,12 +162,9 @@ class Adds:
         return add
 
     def _rows(self, token: int, rows: tuple[Row, ...]) -> dict[str, Any]:
-        add = self._find(token)
         try:
-            add.take(rows)
-        except msgspec.MsgspecError:
-            raise
-        except Exception:
+            self._find(token).take(rows)
+        except RequestError:
             self._end(token)
             raise
         return {}

@@ -12,6 +12,7 @@ import structlog
 
 from daemon import lock, logs, overrides
 from daemon.assembly import Assembler
+from daemon.binding import Binding, bind, inherit
 from daemon.book import Book
 from daemon.clock import Clock, SystemClock
 from daemon.config import Flags, Loaded
@@ -38,7 +39,7 @@ from daemon.store.port import Loaded as Journal
 from daemon.store.port import StoreError
 from daemon.store.sqlite import SqliteStore
 from daemon.supervisor import Supervisor
-from daemon.systemd import Notifier
+from daemon.systemd import Notifier, inherited
 from daemon.waiting import Waiting
 
 log = structlog.get_logger()
@@ -160,6 +161,7 @@ class App:
             released=performer.forget,
         )
         self._hurry = self._supervisor.hurry
+        self._binding = self._bind()
         self._reloader = Reloader(
             self.loaded,
             self._flags,
@@ -197,17 +199,20 @@ class App:
         self._store.on_commit(log_events)
         self._store.on_trouble(self._gatekeeper.space)
         self._store.on_fatal(self._die)
-        self._server = Server(operations, hub, clock=self._clock)
+        self._server = Server(desk=operations, hub=hub, clock=self._clock)
         self._unclean = journal.unclean and journal.seq > 0
-        await self._server.bind(
-            self.loaded.socket, mode=self.loaded.config.daemon.socket_mode, environ=self._environ
-        )
-        stack.push_async_callback(self._server.close)
+        stack.callback(self._binding.close)
+
+    def _bind(self) -> Binding:
+        """The socket that systemd holds for us, or one of our own. Raises BindError."""
+        for sock in inherited(self._environ, os.getpid()).values():
+            return inherit(sock)
+        return bind(self.loaded.socket, self.loaded.config.daemon.socket_mode)
 
     def _facts(self) -> dict[str, Any]:
         return {
             "pid": os.getpid(),
-            "socket": str(self.loaded.socket),
+            "socket": self._binding.name,
             "started_at": self._clock.now(),
             "config": None if self.loaded.path is None else str(self.loaded.path),
         }
@@ -226,9 +231,9 @@ class App:
         self._gatekeeper.configure()
         self._supervisor.recover()
         await self._book.durable()
-        await self._server.start()
+        await self._server.start(self._binding.socket)
         notifier.ready()
-        log.info("ready", socket=str(self.loaded.socket), jobs=len(self._book.jobs))
+        log.info("ready", socket=self._binding.name, jobs=len(self._book.jobs))
         housekeeper = Housekeeper(
             book=self._book,
             store=self._store,
@@ -259,6 +264,7 @@ class App:
                 grace = max(grace, provider.policy.limits.submit_timeout_s)
         await self._supervisor.stop(grace)
         await self._gatekeeper.close()
+        await self._server.stop("the daemon stops")
         await self._reloader.close()
         for provider in self._providers.values():
             if provider.engine is not None:

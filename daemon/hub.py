@@ -41,7 +41,7 @@ class Outlet(Protocol):
     """What the hub needs of a connection."""
 
     def write(self, content: bytes) -> None:
-        """Send, or keep until it can be sent. Never blocks; does nothing when the client is gone."""
+        """Send, or keep until it can be sent. Does nothing when the client is gone."""
 
     def waiting_bytes(self) -> int:
         """How much is kept."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from daemon.core.job import STATES
 from daemon.core.times import describe_when
-from tui.text import Cell, Column, clean, cut, pad, paint, size, table
+from tui.text import Cell, Column, Style, clean, cut, pad, paint, size, table, width
 from tui.wording import STATE_SHOWN, gate_shown
 
 LABEL_CELLS = 13
@@ -77,33 +77,40 @@ def status_lines(
     """One screen: what there is to do, who does it, what is wrong, and where the daemon is."""
     daemon = status["daemon"]
 
-    def fact(label: str, text: str) -> str:
-        line = f"{pad(label, LABEL_CELLS)}{text}"
-        return line if cells is None or colour else cut(line, cells)
+    def fact(label: str, text: str, style: Style = "") -> str:
+        room = None if cells is None else cells - LABEL_CELLS
+        shown = clean(text) if room is None else cut(clean(text), room)
+        return f"{pad(label, LABEL_CELLS)}{paint(shown, style, colour=colour)}"
 
-    yield fact("jobs", _counts(status["counts"], colour=colour))
+    yield from _count_lines(status["counts"], cells=cells, colour=colour)
     if owed := status["uncollected"]:
-        text = f"{owed:,}, paid for or perhaps so, without a result: genq ls --state held,in_doubt"
-        yield fact("uncollected", paint(text, "yellow", colour=colour))
-    problems = [clean(str(problem)) for problem in daemon["problems"]]
-    for place, problem in enumerate(problems):
-        yield fact("problems" if place == 0 else "", paint(problem, "red", colour=colour))
+        way = "genq ls --state in_doubt,held,failed"
+        yield fact("uncollected", f"{owed:,} perhaps paid, no result: {way}", "yellow")
+    for place, problem in enumerate(daemon["problems"]):
+        yield fact("problems" if place == 0 else "", str(problem), "red")
     if status["providers"]:
         yield ""
         rows = [_brief(row, now) for row in status["providers"]]
         yield from table(_BRIEF, rows, cells=cells, colour=colour)
     yield ""
     up = describe_when(daemon["started_at"], now)
-    yield fact("daemon", clean(f"{daemon['version']}, pid {daemon['pid']}, started {up}"))
-    yield fact("socket", clean(str(daemon["socket"])))
-    yield fact("config", clean(str(daemon["config"] or "built-in defaults")))
+    yield fact("daemon", f"{daemon['version']}, pid {daemon['pid']}, started {up}")
+    yield fact("socket", str(daemon["socket"]))
+    yield fact("config", str(daemon["config"] or "built-in defaults"))
     yield fact("journal", size(daemon["journal_bytes"]))
 
 
-def _counts(counts: Mapping[str, int], *, colour: bool) -> str:
-    parts = []
+def _count_lines(counts: Mapping[str, int], *, cells: int | None, colour: bool) -> Iterator[str]:
+    """How many jobs are in each state, over as many lines as that takes."""
+    line, taken = pad("jobs", LABEL_CELLS), LABEL_CELLS
     for name in STATES:
-        if counts.get(name):
-            shown = STATE_SHOWN[name]
-            parts.append(paint(f"{counts[name]:,} {shown.text}", shown.style, colour=colour))
-    return "   ".join(parts) or "none"
+        if not counts.get(name):
+            continue
+        shown = STATE_SHOWN[name]
+        text = f"{counts[name]:,} {shown.text}"
+        if cells is not None and taken > LABEL_CELLS and taken + width(text) > cells:
+            yield line.rstrip()
+            line, taken = " " * LABEL_CELLS, LABEL_CELLS
+        line += paint(text, shown.style, colour=colour) + "   "
+        taken += width(text) + 3
+    yield f"{line}none" if not any(counts.values()) else line.rstrip()

@@ -106,6 +106,8 @@ CHANGES: tuple[str, ...] = tuple(
     field for field in Event.__struct_fields__ if field in Job.__struct_fields__
 )
 """The fields of an event that are fields of a job: what folding copies."""
+ATTEMPTS_MAX = 200
+"""Records of older attempts are dropped: a job that was refused all week still fits a frame."""
 
 
 def streamed(event: Event) -> Event:
@@ -136,5 +138,13 @@ def apply(job: Job, event: Event) -> Job:
     if event.attempt_record is not UNSET and job.attempts is not UNSET:
         record = event.attempt_record
         kept = tuple(one for one in job.attempts if one.attempt != record.attempt)
-        changes["attempts"] = (*kept, record)
+        changes["attempts"] = _bounded((*kept, record))
     return msgspec.structs.replace(job, **changes)
+
+
+def _bounded(records: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """Without the oldest record if there are too many; one that has a remote id goes last."""
+    if len(records) <= ATTEMPTS_MAX:
+        return records
+    oldest = next((one for one in records if one.remote_id is None), records[0])
+    return tuple(one for one in records if one is not oldest)

@@ -1,4 +1,4 @@
-"""The client for programs with an event loop: answers matched by their id, events told as they come.
+"""The client for programs with an event loop: answers by their id, events as they come.
 
 It ends with the connection. Whether, and from where, to begin another is for its user to decide:
 `Subscribe(after=…)` for what came since, `Subscribe(snapshot=True)` after a Resync, a `snapshot`
@@ -154,7 +154,8 @@ class Feed(asyncio.Protocol):
 
     def _fail(self, error: Exception) -> None:
         """Tell `error` to everybody who waits."""
-        for future in (self._greeted, *(one.answer for one in self._waiting.values())):
+        futures: list[asyncio.Future[Any]] = [one.answer for one in self._waiting.values()]
+        for future in (self._greeted, *futures):
             if not future.done():
                 future.set_exception(error)
 

@@ -1,4 +1,4 @@
-"""Cancelling ends, and its end is true: cancelled, with what is known about the money, or a doubt."""
+"""Cancelling ends, and its end is true: cancelled with what is known of the money, or a doubt."""
 
 from __future__ import annotations
 

@@ -49,7 +49,12 @@ from tests.core.jobs import (
 
 ATTACH = Resolve("attach", "remote-5")
 CLOSED = (msgspec.structs.replace(OPEN_RECORD, finished_at=1.0, result="failed"),)
-TRIED = {"retries": 3, "errors_consecutive": 5, "errors_total": 9, "error": POLL_ERROR}
+TRIED: dict[str, Any] = {
+    "retries": 3,
+    "errors_consecutive": 5,
+    "errors_total": 9,
+    "error": POLL_ERROR,
+}
 
 
 # ---- requeue ----
@@ -250,7 +255,7 @@ def test_a_command_is_done_where_it_makes_sense_and_refused_by_name_elsewhere(
 
 @pytest.mark.parametrize("asked", [Cancel(), Requeue()])
 def test_a_doubt_points_to_what_resolves_it(asked: Any) -> None:
-    with pytest.raises(RefusedError, match="genq resolve 1 attach REMOTE_ID | pay-again"):
+    with pytest.raises(RefusedError, match=r"genq resolve 1 attach REMOTE_ID \| pay-again"):
         told(in_doubt(), asked)
 
 

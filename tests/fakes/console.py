@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from tests.fakes.daemon import NOW
+from tui.cli import run
 from tui.console import Console
 
 
@@ -66,3 +69,24 @@ class FakeConsole(Console):
         """Everything on standard error."""
         text: Any = self.err
         return str(text.getvalue())
+
+
+class Ran(NamedTuple):
+    """What came of a command line."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def value(self) -> Any:
+        """The one JSON value on standard output."""
+        assert self.out.count("\n") == 1
+        return json.loads(self.out)
+
+
+def genq(socket: Path, *words: str, console: FakeConsole | None = None) -> Ran:
+    """Run `genq WORDS...` against the daemon at `socket`; in a pipe, unless there is a console."""
+    console = console or FakeConsole()
+    code = run(["--socket", str(socket), *words], console)
+    return Ran(code, console.told, console.noted)

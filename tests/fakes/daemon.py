@@ -10,8 +10,9 @@ import hashlib
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -36,7 +37,13 @@ AFTER: dict[str, str] = {
 
 def provider_row(name: str, **fields: Any) -> dict[str, Any]:
     """A provider as `genq providers --json` has it, with an open gate."""
-    gate = {"state": "open", "until_at": None, "reason": None, "source": None, "causes": []}
+    gate: dict[str, Any] = {
+        "state": "open",
+        "until_at": None,
+        "reason": None,
+        "source": None,
+        "causes": [],
+    }
     row = {"name": name, "engine": "mock", "enabled": True, "gate": gate, "errors_consecutive": 0}
     row |= {"quota_consecutive": 0, "running": 0, "concurrency": 3, "queued": 0, "latency": {}}
     return row | fields
@@ -61,8 +68,7 @@ class FakeDaemon:
         self.waited: dict[str, Any] = {}
         self.hang_up_after: int | None = None
         self._partial: dict[str, bytes] = {}
-        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._clients: list[socket.socket] = []
+        self._sockets: list[socket.socket] = []
 
     def put(self, number: int, **fields: Any) -> Job:
         """Have a job; what isn't given is as in a fresh one."""
@@ -78,21 +84,19 @@ class FakeDaemon:
 
     def start(self) -> None:
         """Listen; clients are served from now on."""
-        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.path.unlink(missing_ok=True)
-        self._server.bind(str(self.path))
-        self._server.listen()
-        threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._sockets.append(server)
+        server.bind(str(self.path))
+        server.listen()
+        threading.Thread(target=self._accept, args=(server,), daemon=True).start()
 
     def stop(self) -> None:
         """Go away, as a daemon that is killed."""
-        for one in (self._server, *self._clients):
-            try:
+        for one in self._sockets:
+            with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             one.close()
-        self._clients.clear()
+        self._sockets.clear()
         self.path.unlink(missing_ok=True)
 
     def _accept(self, server: socket.socket) -> None:
@@ -101,7 +105,7 @@ class FakeDaemon:
                 client, _ = server.accept()
             except OSError:
                 return
-            self._clients.append(client)
+            self._sockets.append(client)
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
@@ -139,7 +143,7 @@ class FakeDaemon:
         yield from self._ok(request, {"at": NOW})
 
     def _status(self, request: messages.Status) -> Frames:
-        counts = {state: 0 for state in STATES}
+        counts: dict[str, int] = dict.fromkeys(STATES, 0)
         for job in self.jobs.values():
             counts[job.state] += 1
         owed = sum(job.state == "in_doubt" for job in self.jobs.values())
@@ -272,7 +276,7 @@ class FakeDaemon:
         value = {**empty, "unfinished": [], "timed_out": False, **self.waited}
         yield from self._ok(request, value)
 
-    _DOES: dict[type[Request], Callable[[FakeDaemon, Any], Frames]] = {
+    _DOES: ClassVar[dict[type[Request], Callable[[FakeDaemon, Any], Frames]]] = {
         messages.Ping: _ping,
         messages.Status: _status,
         messages.Ls: _ls,

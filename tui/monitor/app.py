@@ -17,9 +17,9 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.filter import LineFilter
 
-from daemon.core.job import Job
+from daemon.core.job import Job, State
 from daemon.core.query import Query
-from daemon.wire.messages import Act, Request, RequestError
+from daemon.wire.messages import Act, Request, RequestError, Why
 from tui.clock import Clock
 from tui.monitor import orders
 from tui.monitor.actions import CHANGING
@@ -32,7 +32,8 @@ from tui.monitor.screens.frame import Frame
 from tui.monitor.screens.jobs import JobsScreen
 from tui.monitor.symbols import Symbols
 from tui.monitor.view import Sort, View
-from tui.text import Cell, Style, clean
+from tui.text import Cell, Style, clean, counted
+from tui.wording import STATE_SHOWN
 
 FRAME_S = 0.033
 FRAME_SLOW_S = 0.25
@@ -45,6 +46,10 @@ STEP_S_MAX = 0.008
 SAID_S = 6.0
 TERMINAL_GONE = 129
 """The exit code of what SIGHUP ended."""
+
+
+class _Why(msgspec.Struct):
+    sentence: str = ""
 
 
 class Monitor(App[int]):
@@ -84,7 +89,6 @@ class Monitor(App[int]):
         self._flushed_at = 0.0
         self._arranging: Iterator[None] | None = None
         self._snapshots = 0
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- life ----
 
@@ -98,20 +102,9 @@ class Monitor(App[int]):
             loop.add_signal_handler(number, self.exit, 128 + number)
         gc.set_threshold(50_000, 20, 100)  # a full collection is a frame of 50 ms
 
-    def on_unmount(self) -> None:
-        """Stop listening."""
-        for task in self._tasks:
-            task.cancel()
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
+        """Work beside the screens; it ends with them, and what goes wrong in it ends them."""
+        self.run_worker(work, exit_on_error=True)
 
     def _tick(self) -> None:
         """Once a second: ages, countdowns, and whether anybody is still there."""
@@ -195,6 +188,10 @@ class Monitor(App[int]):
             self._said = None
         return None if self._said is None else self._said[1]
 
+    def hush(self) -> None:
+        """Take back what was said: it is settled."""
+        self._said = None
+
     # ---- asking the daemon ----
 
     def allows(self, action: str) -> bool | None:
@@ -241,3 +238,49 @@ class Monitor(App[int]):
             return
         refused = [one.why for one in outcome.refused]
         self.say(refused[0] if refused else done, "yellow" if refused else "green")
+
+    def why(self, number: int) -> None:
+        """Say why a job is where it is."""
+        self._spawn(self._why(number))
+
+    async def _why(self, number: int) -> None:
+        try:
+            raw = await self.feed.ask(Why(job=number))
+            sentence = msgspec.json.decode(raw, type=_Why).sentence
+        except (LostError, RequestError, msgspec.DecodeError) as error:
+            self.say(str(error), "red")
+        else:
+            self.say(f"job {number}: {sentence}")
+
+    # ---- what the top line tells ----
+
+    def link_cell(self, now: float) -> Cell:
+        """The connection: live, or since when it isn't, and why."""
+        feed, signs = self.feed, self.symbols
+        if self.frozen is not None:
+            missed = self.board.entries_total - self.frozen_total
+            return Cell(f"{signs.pause} frozen, {counted(missed, 'event')} missed: z", "yellow")
+        if feed.phase == "live":
+            latency = "" if feed.latency_s is None else f" {feed.latency_s * 1_000:.0f} ms"
+            return Cell(f"{signs.live} live{latency}", "green")
+        if feed.phase == "reading":
+            return Cell(f"{signs.away} reading {counted(feed.read, 'job')}", "cyan")
+        if feed.lost_at is not None:
+            return Cell(f"{signs.away} stale {now - feed.lost_at:.0f} s: {feed.problem}", "yellow")
+        return Cell(f"{signs.away} {feed.problem or 'connecting'}", "yellow")
+
+    def count_cells(self) -> list[Cell]:
+        """What operators act on first, then the rest; nothing that is none, but the first two."""
+        counts = self.board.counts
+        running = sum(self.board.running(name) for name in self.board.providers)
+        slots = sum(one.row.concurrency for one in self.board.providers.values() if one.row.enabled)
+        cells = [
+            Cell(f"queued {counts.get('queued', 0):,}"),
+            Cell(f"running {running}/{slots}" if slots else f"running {running}"),
+        ]
+        states: tuple[State, ...] = ("in_doubt", "held", "failed", "succeeded")
+        for state in states:
+            if counts.get(state):
+                shown = STATE_SHOWN[state]
+                cells.append(Cell(f"{shown.text} {counts[state]:,}", shown.style))
+        return cells

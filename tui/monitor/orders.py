@@ -2,7 +2,7 @@
 Pure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -12,6 +12,8 @@ from daemon.wire.messages import Act
 from tui.text import Cell, clean, counted
 from tui.wording import change_shown, state_shown
 
+Part = Callable[[Job], str | None]
+"""What is copied of a job; None: it isn't there yet."""
 Verb = Literal["cancel", "requeue", "hold", "release", "approve", "resolve", "edit"]
 UNASKED_MAX = 20
 """More jobs than these need their number typed."""

@@ -1,0 +1,175 @@
+"""What screens with jobs can do to them: one place for the table's screen and a job's own."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from daemon.core.job import Job
+from daemon.wire.messages import Act, RequestError, Show
+from tui.monitor import orders
+from tui.monitor.link import LostError
+from tui.monitor.screens.frame import Frame
+from tui.text import clean, counted, cut
+
+if TYPE_CHECKING:
+    from tui.monitor.orders import Verb
+
+
+class Acting(Frame):
+    """Actions on the chosen jobs. Subclasses say which those are."""
+
+    def chosen(self) -> list[Job]:
+        """The jobs that an action means."""
+        return []
+
+    def under_cursor(self) -> Job | None:
+        """The one job that is looked at."""
+        return None
+
+    # ---- what asks first ----
+
+    def action_cancel(self) -> None:
+        """Cancel, after a question that names the jobs and their money."""
+        self._confirm("cancel", self.chosen())
+
+    def action_requeue(self) -> None:
+        """Requeue, after the same question."""
+        self._confirm("requeue", self.chosen())
+
+    def action_requeue_failed(self) -> None:
+        """Requeue every failed job that is listed."""
+        jobs = self.monitor.board.jobs
+        listed = (jobs.get(number) for number in self.monitor.view.ids)
+        failed = [job for job in listed if job is not None and job.state == "failed"]
+        if not failed:
+            self.monitor.say("no failed job is listed", "yellow")
+            return
+        self._confirm("requeue", failed)
+
+    def _confirm(self, verb: "Verb", jobs: list[Job]) -> None:
+        if not jobs:
+            self.monitor.say(f"{verb}: there is no job here", "yellow")
+            return
+        from tui.monitor.screens.confirm import Confirm  # noqa: PLC0415  when it is first needed
+
+        act = Act(verb=verb, jobs=tuple(job.id for job in jobs))
+        self.app.push_screen(Confirm(orders.question(verb, jobs)), partial(self._act_if, act))
+
+    def _act_if(self, act: Act, agreed: bool | None) -> None:
+        if agreed:
+            self.monitor.act(act)
+        else:
+            self.monitor.say("nothing was changed")
+
+    # ---- what doesn't ----
+
+    def action_hold(self) -> None:
+        """Hold the chosen jobs; if all of them are held, release them."""
+        jobs = self.chosen()
+        held = bool(jobs) and all(job.state == "held" for job in jobs)
+        self._do("release" if held else "hold", jobs)
+
+    def action_approve(self) -> None:
+        """Approve what was held for approval."""
+        self._do("approve", self.chosen())
+
+    def action_raise(self) -> None:
+        """Let the chosen jobs go before others."""
+        self._reprioritize(orders.PRIORITY_STEP)
+
+    def action_lower(self) -> None:
+        """Let others go before the chosen jobs."""
+        self._reprioritize(-orders.PRIORITY_STEP)
+
+    def _do(self, verb: "Verb", jobs: list[Job]) -> None:
+        if not jobs:
+            self.monitor.say(f"{verb}: there is no job here", "yellow")
+            return
+        self.monitor.act(Act(verb=verb, jobs=tuple(job.id for job in jobs)))
+
+    def _reprioritize(self, by: int) -> None:
+        wanted: dict[int, list[int]] = {}
+        for job in self.chosen():
+            number = max(-orders.PRIORITY_MAX, min(orders.PRIORITY_MAX, job.priority + by))
+            wanted.setdefault(number, []).append(job.id)
+        for number, ids in wanted.items():
+            self.monitor.act(Act(verb="edit", jobs=tuple(ids), changes={"priority": number}))
+
+    def action_resolve(self) -> None:
+        """Decide about a job that may have been paid for."""
+        job = self.under_cursor()
+        if job is None or job.state != "in_doubt":
+            self.monitor.say("only a job IN DOUBT is resolved", "yellow")
+            return
+        from tui.monitor.screens.resolve import Resolving  # noqa: PLC0415  when it is first needed
+
+        def resolved(act: Act | None) -> None:
+            if act is not None:
+                self.monitor.act(act)
+
+        self.app.push_screen(Resolving(job), resolved)
+
+    # ---- asking and copying ----
+
+    def action_why(self) -> None:
+        """Say in a sentence why the job is where it is."""
+        job = self.under_cursor()
+        if job is not None:
+            self.monitor.why(job.id)
+
+    def action_error(self) -> None:
+        """Show the last error in full."""
+        job = self.under_cursor()
+        if job is None or job.error is None:
+            self.monitor.say("no error", "dim")
+            return
+        from tui.monitor.screens.reading import Reading  # noqa: PLC0415  when it is first needed
+
+        self.app.push_screen(Reading.error(job))
+
+    def action_copy_id(self) -> None:
+        """Copy the ids of the chosen jobs."""
+        ids = " ".join(str(job.id) for job in self.chosen())
+        if ids:
+            self._copy(ids, f"copied {cut(ids, 40)}")
+
+    def action_copy_request(self) -> None:
+        """Copy what was asked of the provider, as JSON."""
+        self._copy_of_whole(_request)
+
+    def action_copy_path(self) -> None:
+        """Copy the path of the first result."""
+        self._copy_of_whole(_path)
+
+    def _copy_of_whole(self, part: "orders.Part") -> None:
+        job = self.under_cursor()
+        if job is not None:
+            self.run_worker(self._copy_when_read(job.id, part), exit_on_error=True)
+
+    async def _copy_when_read(self, number: int, part: "orders.Part") -> None:
+        try:
+            whole = msgspec.json.decode(await self.monitor.feed.ask(Show(job=number)), type=Job)
+        except (LostError, RequestError, msgspec.DecodeError) as error:
+            self.monitor.say(str(error), "red")
+            return
+        text = part(whole)
+        if text is None:
+            self.monitor.say(f"job {number} has no result yet", "yellow")
+        else:
+            self._copy(text, f"copied {counted(len(text), 'character')}")
+
+    def _copy(self, text: str, said: str) -> None:
+        """To the terminal's clipboard, cleaned: nothing in it may act where it is pasted."""
+        self.app.copy_to_clipboard(clean(text))
+        self.monitor.say(said)
+
+
+def _request(job: Job) -> str | None:
+    wanted = {"provider": job.provider, "prompt": job.prompt, "params": job.params}
+    images = [image.source for image in job.images]
+    return msgspec.json.encode({**wanted, "images": images} if images else wanted).decode()
+
+
+def _path(job: Job) -> str | None:
+    return job.outputs[0].path if job.outputs else None

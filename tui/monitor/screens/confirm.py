@@ -1,0 +1,103 @@
+"""The question before what can't be undone: it starts on Keep."""
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+
+from tui.monitor.orders import Question
+from tui.monitor.screens.dialog import Dialog
+from tui.monitor.widgets.lines import Fixed, Line
+from tui.text import Cell, cut
+
+
+class Confirm(Dialog[bool]):
+    """Closes with whether the operator agreed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "yes", "yes", show=False),
+        Binding("n,escape,q", "keep", "keep", show=False),
+        Binding("left,right,tab,shift+tab,h,l", "other", "other", show=False),
+        Binding("enter", "chosen", "do what is chosen", show=False),
+    ]
+
+    def __init__(self, question: Question) -> None:
+        super().__init__()
+        self.question = question
+        self.on_keep = True
+        self.typed = ""
+
+    def compose(self) -> ComposeResult:
+        """The jobs, what becomes of money, and the two answers."""
+        with Vertical():
+            text = Fixed(id="text")
+            text.styles.height = len(self.question.lines) + 5
+            yield text
+
+    def say_lines(self) -> None:
+        """Draw it all."""
+        text = self.fixed("text")
+        room = max(0, text.size.width - 2)
+        asked = self.question
+        lines = [Line((Cell(f" {asked.title}", "bold"),)), Line()]
+        lines += [Line((Cell(f" {cut(cell.text, room)}", cell.style),)) for cell in asked.lines]
+        lines += [Line(), Line(self._typing()), Line(self._buttons())]
+        text.show(lines)
+
+    def _typing(self) -> tuple[Cell, ...]:
+        if not self.question.number:
+            return (Cell(" y yes   n, esc keep", "dim"),)
+        return Cell(f" type {self.question.number} to go on: ", "yellow"), Cell(
+            f"{self.typed}_", "bold"
+        )
+
+    def _buttons(self) -> tuple[Cell, ...]:
+        keep, yes = " Keep ", f" {self.question.yes} "
+        marks = (">[", "]<"), (" [", "] ")
+        on, off = marks if self.on_keep else marks[::-1]
+        style = "dim" if not self.ready else "bold"
+        return (
+            Cell(f" {on[0]}{keep}{on[1]}", "bold" if self.on_keep else ""),
+            Cell(
+                f"  {off[0]}{yes}{off[1]}",
+                style if not self.on_keep else "dim" if not self.ready else "",
+            ),
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether yes would be taken: the number, if one is asked for, was typed."""
+        return not self.question.number or self.typed == str(self.question.number)
+
+    def on_key(self, event: events.Key) -> None:
+        """Take the digits of the number."""
+        if self.question.number and event.character is not None and event.character.isdigit():
+            self.typed = (self.typed + event.character)[:9]
+            event.stop()
+        elif self.question.number and event.key == "backspace":
+            self.typed = self.typed[:-1]
+            event.stop()
+        self.say_lines()
+
+    def action_yes(self) -> None:
+        """Agree, if the number was typed."""
+        if self.ready:
+            self.dismiss(True)
+
+    def action_keep(self) -> None:
+        """Leave everything as it is."""
+        self.dismiss(False)
+
+    def action_other(self) -> None:
+        """Go to the other answer."""
+        self.on_keep = not self.on_keep
+        self.say_lines()
+
+    def action_chosen(self) -> None:
+        """Take the answer that is chosen."""
+        if self.on_keep:
+            self.action_keep()
+        else:
+            self.action_yes()

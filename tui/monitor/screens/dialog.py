@@ -1,0 +1,49 @@
+"""What all dialogs share: they stand over a screen, and ignore keys for the first moment."""
+
+import asyncio
+from typing import Generic, TypeVar
+
+from textual import events
+from textual.screen import ModalScreen
+
+from tui.monitor.widgets.lines import Fixed
+
+DEAF_S = 0.3
+"""A key that was meant for the table must not answer a question."""
+
+Answer = TypeVar("Answer")
+
+
+class Dialog(ModalScreen[Answer], Generic[Answer]):
+    """A question over a screen."""
+
+    AUTO_FOCUS = ""
+
+    def on_mount(self) -> None:
+        """Begin to listen a moment later."""
+        self._hears_at = asyncio.get_running_loop().time() + DEAF_S
+        self.say_lines()
+
+    def say_lines(self) -> None:
+        """Show what the dialog says, at the width it got."""
+
+    def on_resize(self) -> None:
+        """Likewise, at another width."""
+        self.call_after_refresh(self.say_lines)
+
+    def fixed(self, name: str) -> Fixed:
+        """One of its blocks of lines."""
+        return self.query_one(f"#{name}", Fixed)
+
+    @property
+    def deaf(self) -> bool:
+        """Whether it is too early for an answer."""
+        return asyncio.get_running_loop().time() < self._hears_at
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys and clicks that come too early are dropped."""
+        early = isinstance(event, events.Key | events.Click | events.MouseDown | events.Paste)
+        if early and self.is_mounted and self.deaf:
+            event.stop()
+            return
+        await super().on_event(event)

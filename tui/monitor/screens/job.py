@@ -1,0 +1,113 @@
+"""One job on a screen of its own."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from daemon.core.job import Job
+from tui.monitor.actions import DETAIL, EVERYWHERE, bindings
+from tui.monitor.detail import Detail
+from tui.monitor.screens.acting import Acting
+from tui.monitor.sheet import Page, job_sheet
+from tui.monitor.widgets.lines import Fixed, Line
+from tui.text import Cell
+
+
+class JobScreen(Acting):
+    """The job under the cursor of the list, whole; `[` and `]` move that cursor."""
+
+    PLACES: ClassVar[tuple[str, ...]] = (DETAIL,)
+    BINDINGS: ClassVar[list[BindingType]] = bindings(DETAIL, EVERYWHERE)
+
+    def body(self) -> ComposeResult:
+        """The sheet."""
+        self.detail = Detail(self.monitor.feed.ask)
+        yield Fixed(id="sheet")
+
+    def trail(self) -> str:
+        """Which job."""
+        cursor = self.monitor.view.cursor
+        return f"jobs {'>' if self.monitor.symbols.ascii else '/'} {cursor}"
+
+    def under_cursor(self) -> Job | None:
+        """The job that is shown."""
+        view = self.monitor.view
+        return None if view.cursor is None else self.monitor.board.jobs.get(view.cursor)
+
+    def chosen(self) -> list[Job]:
+        """That job, whatever is marked in the list."""
+        job = self.under_cursor()
+        return [] if job is None else [job]
+
+    def draw_body(self, now: float) -> None:
+        """The sheet, with what came meanwhile."""
+        job, sheet = self.under_cursor(), self.fixed("sheet")
+        if self.detail.want(job, now) and self.monitor.feed.live:
+            self.run_worker(self._load(now), exit_on_error=True)
+        elif (due_s := self.detail.due_s(now)) is not None:
+            self.set_timer(due_s, self.monitor.wake)
+        if job is None:
+            sheet.show([Line((Cell(" the job is gone", "dim"),))])
+            return
+        page = Page(sheet.size.width, now, self.monitor.clock, self.monitor.symbols)
+        shown = self.detail.merged(self.monitor.board.shown(job, now))
+        whole = self.detail.whole is not None
+        lines = job_sheet(shown, self.detail.sentence, page, whole=whole)
+        sheet.show([Line(line) for line in lines])
+
+    async def _load(self, now: float) -> None:
+        await self.detail.load(now)
+        self.monitor.wake()
+
+    def foot_cells(self, now: float) -> tuple[Cell, ...]:  # noqa: ARG002  as declared
+        """Where in the list it is."""
+        view = self.monitor.view
+        return (Cell(f" job {view.index + 1:,} of {len(view.ids):,}"),)
+
+    def action_back(self) -> None:
+        """To the list."""
+        self.app.pop_screen()
+
+    def action_previous(self) -> None:
+        """The job before it in the list."""
+        self._go(-1)
+
+    def action_next(self) -> None:
+        """The job after it in the list."""
+        self._go(1)
+
+    def _go(self, by: int) -> None:
+        view = self.monitor.view
+        view.move(view.index + by)
+        self.fixed("sheet").scroll_lines_to(0)
+        self.monitor.wake()
+
+    def _scroll(self, by: int) -> None:
+        sheet = self.fixed("sheet")
+        sheet.scroll_lines_to(sheet.top + by)
+        sheet.redraw()
+
+    def action_line_down(self) -> None:
+        """See a line further down."""
+        self._scroll(1)
+
+    def action_line_up(self) -> None:
+        """See a line further up."""
+        self._scroll(-1)
+
+    def action_page_down(self) -> None:
+        """See the next page."""
+        self._scroll(self.fixed("sheet").size.height)
+
+    def action_page_up(self) -> None:
+        """See the page before."""
+        self._scroll(-self.fixed("sheet").size.height)
+
+    def action_first(self) -> None:
+        """See the beginning."""
+        self._scroll(-1_000_000)
+
+    def action_last(self) -> None:
+        """See the end."""
+        self._scroll(1_000_000)
