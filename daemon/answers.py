@@ -129,7 +129,7 @@ class Answers:
         await self._ok(request.id, {"seq": newest})
 
     async def _stored(self, request: Events) -> AsyncIterator[bytes]:
-        """The events asked for. Where nobody says from where, old ones that are gone aren't told."""
+        """The events asked for; that some are gone is told only where `after` names a place."""
         if request.after is None or request.tail is not None:
             return await self._desk.events(request.after, request.tail, request.job)
         told = replay(self._desk, request.after, job=request.job, now=self._clock.now())

@@ -12,7 +12,7 @@ import structlog
 
 from daemon import lock, logs, overrides
 from daemon.assembly import Assembler
-from daemon.binding import Binding, bind, inherit
+from daemon.binding import listen
 from daemon.book import Book
 from daemon.clock import Clock, SystemClock
 from daemon.config import Flags, Loaded
@@ -39,7 +39,7 @@ from daemon.store.port import Loaded as Journal
 from daemon.store.port import StoreError
 from daemon.store.sqlite import SqliteStore
 from daemon.supervisor import Supervisor
-from daemon.systemd import Notifier, inherited
+from daemon.systemd import Notifier
 from daemon.waiting import Waiting
 
 log = structlog.get_logger()
@@ -161,7 +161,8 @@ class App:
             released=performer.forget,
         )
         self._hurry = self._supervisor.hurry
-        self._binding = self._bind()
+        mode = self.loaded.config.daemon.socket_mode
+        self._binding = listen(self.loaded.socket, mode, self._environ)
         self._reloader = Reloader(
             self.loaded,
             self._flags,
@@ -177,7 +178,8 @@ class App:
             store=self._store,
             clock=self._clock,
             providers=self._providers,
-            facts=self._facts(),
+            socket=self._binding.name,
+            config=self.loaded.path,
             problems=lambda: self._problems.lines(self._book, self._providers),
         )
         operations = Operations(
@@ -185,12 +187,8 @@ class App:
             book=self._book,
             supervisor=self._supervisor,
             reporter=reporter,
-            listing=Listing(
-                book=self._book, store=self._store, reporter=reporter, clock=self._clock
-            ),
-            intake=Intake(
-                book=self._book, inputs=self._inputs, reporter=reporter, clock=self._clock
-            ),
+            listing=Listing(self._book, self._store, reporter, self._clock),
+            intake=Intake(self._book, self._inputs, reporter, self._clock),
             waiting=Waiting(book=self._book, clock=self._clock),
             clock=self._clock,
         )
@@ -202,20 +200,6 @@ class App:
         self._server = Server(desk=operations, hub=hub, clock=self._clock)
         self._unclean = journal.unclean and journal.seq > 0
         stack.callback(self._binding.close)
-
-    def _bind(self) -> Binding:
-        """The socket that systemd holds for us, or one of our own. Raises BindError."""
-        for sock in inherited(self._environ, os.getpid()).values():
-            return inherit(sock)
-        return bind(self.loaded.socket, self.loaded.config.daemon.socket_mode)
-
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "pid": os.getpid(),
-            "socket": self._binding.name,
-            "started_at": self._clock.now(),
-            "config": None if self.loaded.path is None else str(self.loaded.path),
-        }
 
     # ---- running ----
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -38,6 +39,12 @@ class AssemblyError(Exception):
 def engine_rules(engine: str) -> tuple[Rule, ...]:
     """The built-in rules of an engine, for `genqd config check`; none where it has none."""
     return MockEngine.rules if engine == "mock" else ()
+
+
+def mock_settings(settings: Mapping[str, Any]) -> MockSettings:
+    """The mock's own keys, out of a section's. They were checked when the file was read."""
+    given = {key: str(value or "") if key == "script" else value for key, value in settings.items()}
+    return msgspec.convert(given, MockSettings)
 
 
 class Assembler:
@@ -109,11 +116,7 @@ class Assembler:
     def _engine(self, section: ProviderSection, kind: str) -> Engine | None:
         if section.engine != "mock":
             return None
-        given = {
-            key: str(value or "") if key == "script" else value
-            for key, value in section.settings.items()
-        }
-        settings = msgspec.convert(given, MockSettings)
+        settings = mock_settings(section.settings)
         plays = None if kind == "mock" else Abilities(cancel=settings.cancel, progress=True)
         makes: Kind = "video" if kind in VIDEO_KINDS else "image"
         return MockEngine(

@@ -7,8 +7,10 @@ moment at which the socket is open wider than `socket_mode`.
 import os
 import socket
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
+from daemon.systemd import inherited
 from daemon.wire.sockets import path_problem
 
 BACKLOG = 128
@@ -26,7 +28,7 @@ class TakenError(BindError):
 
 
 class Binding:
-    """A listening socket. `path` is None if it was inherited: then it is somebody else's to keep."""
+    """A listening socket. `path` is None if it was inherited: its file is somebody else's."""
 
     def __init__(self, sock: socket.socket, path: Path | None) -> None:
         self.socket = sock
@@ -46,6 +48,16 @@ class Binding:
         if self.path is not None and self._mark is not None and _mark(self.path) == self._mark:
             self.path.unlink(missing_ok=True)
         self.socket.close()
+
+
+def listen(path: Path, mode: int, environ: Mapping[str, str]) -> Binding:
+    """The socket that the service manager holds for this process, else one bound at `path`.
+
+    Raises BindError.
+    """
+    for sock in inherited(environ, os.getpid()).values():
+        return inherit(sock)
+    return bind(path, mode)
 
 
 def inherit(sock: socket.socket) -> Binding:

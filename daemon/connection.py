@@ -45,6 +45,7 @@ WAITS_MAX = 16
 READ_BYTES = 262_144
 UNREAD_BYTES_MAX = 65_536
 """More than this kept for a client, and who sends waits until it has been taken."""
+SILENT = ErrorBody("protocol", f"no hello came within {HELLO_S_MAX:g} s")
 STOPPING = ErrorBody("stopping", "genqd is stopping: ask again when it is back")
 BROKEN = ErrorBody("internal", "genqd failed at this request; its log says where")
 
@@ -77,19 +78,13 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the client until it goes, or breaks off."""
-        alarm = asyncio.ensure_future(self._expect_hello())
         try:
-            while content := await self._reader.read(READ_BYTES):
-                for item in self._session.receive(content):
-                    await self._take(item)
-                if self._session.closing:
-                    break
+            await self._converse()
             with suppress(TimeoutError):
                 await within(self._clock, LINGER_S_MAX, self._answered())
         except (GoneError, OSError):
             pass
         finally:
-            alarm.cancel()
             await self._end()
 
     async def finish(self) -> None:
@@ -139,13 +134,24 @@ class Connection:
 
     # ---- frames in ----
 
-    async def _expect_hello(self) -> None:
-        await self._clock.sleep(HELLO_S_MAX)
-        if not self._session.greeted:
-            body = ErrorBody("protocol", f"no hello came within {HELLO_S_MAX:g} s")
-            self.write(codec.encode_error(None, body))
-            self._writer.transport.pause_reading()
-            self._reader.feed_eof()
+    async def _converse(self) -> None:
+        """Take frames until the client has said its last, or what can't be answered."""
+        try:
+            items = await within(self._clock, HELLO_S_MAX, self._heard())
+        except TimeoutError:
+            self.write(codec.encode_error(None, SILENT))
+            return
+        while items:
+            for item in items:
+                await self._take(item)
+            items = await self._heard()
+
+    async def _heard(self) -> list[Hello | AnyRequest | Problem]:
+        """What the client said next; nothing once it is over."""
+        while not self._session.closing and (content := await self._reader.read(READ_BYTES)):
+            if items := self._session.receive(content):
+                return items
+        return []
 
     async def _take(self, item: Hello | AnyRequest | Problem) -> None:
         match item:

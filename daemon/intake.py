@@ -18,7 +18,7 @@ from daemon.wire.messages import refusal
 class Intake:
     """Takes jobs and pictures in."""
 
-    def __init__(self, *, book: Book, inputs: InputStore, reporter: Reporter, clock: Clock) -> None:
+    def __init__(self, book: Book, inputs: InputStore, reporter: Reporter, clock: Clock) -> None:
         self._book = book
         self._inputs = inputs
         self._reporter = reporter

@@ -23,7 +23,7 @@ ENCODES_PER_TURN = 2_000
 class Listing:
     """Reads the book and the journal. Everything that it gives is durable."""
 
-    def __init__(self, *, book: Book, store: JobStore, reporter: Reporter, clock: Clock) -> None:
+    def __init__(self, book: Book, store: JobStore, reporter: Reporter, clock: Clock) -> None:
         self.durable_seq = book.seq
         self._book = book
         self._store = store

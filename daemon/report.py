@@ -1,6 +1,8 @@
 """What the daemon says about itself: providers, status, and what explains a job."""
 
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from daemon import __version__
@@ -16,7 +18,7 @@ STAGES = ("queue", "prepare", "submit", "generate", "download")
 
 
 class Reporter:
-    """Reads the book; changes nothing. `facts` are the fixed ones: pid, socket, configuration."""
+    """Reads the book; changes nothing. `started_at` is when it was made."""
 
     def __init__(
         self,
@@ -25,14 +27,20 @@ class Reporter:
         store: JobStore,
         clock: Clock,
         providers: Mapping[str, Provider],
-        facts: Mapping[str, Any],
+        socket: str,
+        config: Path | None,
         problems: Callable[[], list[str]],
     ) -> None:
         self.providers = providers
         self._book = book
         self._store = store
         self._clock = clock
-        self._facts = facts
+        self._facts = {
+            "pid": os.getpid(),
+            "socket": socket,
+            "started_at": clock.now(),
+            "config": None if config is None else str(config),
+        }
         self._problems = problems
 
     def scene(self, job: Job) -> Scene:

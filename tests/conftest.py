@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.fakes.replies import Replies
 
@@ -35,3 +36,9 @@ def replies() -> Iterator[Replies]:
     canned = Replies()
     with canned:
         yield canned
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder whose path is short: a Unix socket's may have 107 bytes."""
+    return tmp_path_factory.mktemp("t")

@@ -8,7 +8,21 @@ import msgspec
 from daemon.core.job import Attempt, Failure, Image, Job, Output, Stage
 from daemon.core.times import describe_duration, describe_when
 from tui.clock import Clock, short_stamp, stamp
-from tui.text import Cell, Column, age, clean, clean_lines, counted, pad, paint, size, table, wrap
+from tui.text import (
+    Cell,
+    Column,
+    age,
+    clean,
+    clean_lines,
+    counted,
+    cut,
+    pad,
+    paint,
+    size,
+    table,
+    width,
+    wrap,
+)
 from tui.wording import failure_shown, job_called, money_shown, state_shown
 
 FACT_LINES_MAX = 20
@@ -87,7 +101,10 @@ class JobPage:
         """The page, line by line, cleaned and cut to the width."""
         job = self._job
         state = state_shown(job)
-        yield f"{clean(job_called(job.id, job.name))}  {self._paint(state)}  {clean(job.provider)}"
+        provider = clean(job.provider)
+        room = self._cells - width(f"  {state.text}  {provider}")
+        called = cut(clean(job_called(job.id, job.name)), room)
+        yield f"{called}  {paint(state.text, state.style, colour=self._colour)}  {provider}"
         yield from self._wrapped(self._sentence)
         yield ""
         yield from self._facts()
@@ -96,9 +113,6 @@ class JobPage:
         yield from self._titled("attempts", self._attempts(attempts))
         yield from self._titled("last error", self._error(job.error))
         yield from self._titled("outputs", self._outputs(job.outputs))
-
-    def _paint(self, cell: Cell) -> str:
-        return paint(cell.text, cell.style, colour=self._colour)
 
     def _titled(self, title: str, lines: Iterable[str]) -> Iterator[str]:
         for number, line in enumerate(lines):

@@ -249,8 +249,8 @@ def table(
 ) -> list[str]:
     """A head and the rows under it, aligned, every cell cleaned.
 
-    No line is longer than `cells` (None: there is no limit, nothing is cut for it): the last
-    column gives way first, then the widest.
+    No line is longer than `cells` (None: there is no limit), as long as its columns can give way:
+    the last one first, then the widest, none to less than COLUMN_CELLS_MIN.
 
     >>> table([Column("ID", right=True), Column("NAME")], [[Cell("12"), Cell("kite")]], cells=80)
     ['ID  NAME', '12  kite']

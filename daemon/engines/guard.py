@@ -69,10 +69,10 @@ class Guard:
             self.check(host, url.port or 0, host)
 
     def _allows(self, address: Address) -> bool:
-        inner = _embedded(address)
-        if any(one in network for network in self._networks for one in (address, inner)):
+        reached = _reached(address)
+        if any(one in network for network in self._networks for one in (address, reached)):
             return True
-        return _is_public(address) and _is_public(inner)
+        return _is_public(reached)
 
 
 class GuardedConnector(TCPConnector):
@@ -115,8 +115,12 @@ def _parsed(text: str) -> Address | None:
         return None
 
 
-def _embedded(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one carries and leads to; else `address` itself."""
+def _reached(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one carries and leads to; else `address` itself.
+
+    >>> _reached(ip_address("::ffff:10.0.0.1")), _reached(ip_address("64:ff9b::808:808"))
+    (IPv4Address('10.0.0.1'), IPv4Address('8.8.8.8'))
+    """
     if isinstance(address, IPv4Address):
         return address
     inner = address.ipv4_mapped or address.sixtofour

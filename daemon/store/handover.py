@@ -9,7 +9,7 @@ stands still for a moment, and the lock is free.
 import asyncio
 import threading
 
-PATIENCE_S = 0.002
+PATIENCE_S = 0.001
 """The loop goes on for so long before it stands still, and in between."""
 STAND_S = 0.002
 """For so long at most: about as a busy thread would take by itself, were it fair."""

@@ -39,7 +39,7 @@ from daemon.store.queries import (
     read_numbers,
 )
 from daemon.store.reserve import BALLAST_BYTES, Reserve
-from daemon.store.writer import RETRY_S, Chore, Entry, Writer, stalled
+from daemon.store.writer import IDLE_S, RETRY_S, Chore, Entry, Writer, stalled
 
 CLOSE_WAIT_S = 20.0
 """How long `close` waits for the disk."""
@@ -50,7 +50,8 @@ _T = TypeVar("_T")
 class SqliteStore:
     """The journal of `state_dir`: journal.sqlite3 (with -wal, -shm), paid.jsonl, ballast.
 
-    `connect` makes the writer's connection; `retry_s` is how long a full disk is left alone.
+    `connect` makes the writer's connection; `retry_s` is how long a full disk is left alone, and
+    `idle_s` after how long a rest the -wal file is folded into the journal.
     """
 
     def __init__(
@@ -60,13 +61,14 @@ class SqliteStore:
         clock: Clock,
         connect: Callable[[Path], sqlite3.Connection] = connect_writer,
         retry_s: float = RETRY_S,
+        idle_s: float = IDLE_S,
         ballast_bytes: int = BALLAST_BYTES,
     ) -> None:
         self._folder = state_dir
         self._journal = state_dir / JOURNAL_FILE
         self._clock = clock
         self._connect = connect
-        self._retry_s = retry_s
+        self._waits = {"retry_s": retry_s, "idle_s": idle_s}
         self._reserve = Reserve(state_dir, ballast_bytes)
         self._lock = threading.Lock()
         self._reader: sqlite3.Connection | None = None
@@ -91,7 +93,7 @@ class SqliteStore:
             self._reserve,
             self,
             asyncio.get_running_loop(),
-            retry_s=self._retry_s,
+            **self._waits,
         )
         self._writer.start()
         return loaded

@@ -76,6 +76,7 @@ class Writer:
         loop: AbstractEventLoop,
         *,
         retry_s: float = RETRY_S,
+        idle_s: float = IDLE_S,
     ) -> None:
         self._connect = connect
         self._paid = paid
@@ -83,6 +84,7 @@ class Writer:
         self._listener = listener
         self._loop = loop
         self._retry_s = retry_s
+        self._idle_s = idle_s
         self._handover = Handover(loop)
         self._inbox: SimpleQueue[Entry | Chore | None] = SimpleQueue()
         self._ahead: deque[Entry | Chore | None] = deque()
@@ -158,7 +160,7 @@ class Writer:
     def _patience_s(self) -> float | None:
         if self._trouble is not None:
             return self._retry_s
-        return IDLE_S if self._unfolded else None
+        return self._idle_s if self._unfolded else None
 
     def _rest(self) -> None:
         """Nothing came for a while: what is put off until then."""

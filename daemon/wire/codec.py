@@ -152,7 +152,7 @@ def _misfit(line: bytes, why: str) -> Problem:
         asked = msgspec.json.decode(line, type=_Asked)
     except UNREADABLE:
         return Problem(_first_id(line), ErrorBody("bad_frame", why))
-    known = isinstance(asked.id, int) and 1 <= asked.id <= REQUEST_ID_MAX
+    known = type(asked.id) is int and 1 <= asked.id <= REQUEST_ID_MAX  # True is an int too
     number = asked.id if known else None
     if isinstance(asked.op, str) and asked.op not in _OPS:
         there_are = ", ".join(_OPS)

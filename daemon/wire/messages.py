@@ -13,6 +13,9 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from daemon.core.job import Image
+from daemon.wire.refusals import ErrorBody, ErrorCode, RequestError, RowProblem, refusal
+
+__all__ = ["ErrorBody", "ErrorCode", "RequestError", "RowProblem", "refusal"]
 
 PROTOCOL = 1
 FRAME_BYTES_MAX = 1_048_576
@@ -90,7 +93,7 @@ class Ls(Request, frozen=True, kw_only=True, tag="ls"):
     of interfaces.md 1, with a leading `-` for descending; without it oldest first.
     """
 
-    ids: tuple[int, ...] | None = None
+    ids: tuple[Count, ...] | None = None
     states: tuple[str, ...] = ()
     provider: str | None = None
     batch: str | None = None
@@ -103,13 +106,13 @@ class Ls(Request, frozen=True, kw_only=True, tag="ls"):
 class Show(Request, frozen=True, kw_only=True, tag="show"):
     """One job with its attempts."""
 
-    job: int
+    job: Count
 
 
 class Why(Request, frozen=True, kw_only=True, tag="why"):
     """One job's sentence."""
 
-    job: int
+    job: Count
 
 
 class Providers(Request, frozen=True, kw_only=True, tag="providers"):
@@ -123,7 +126,7 @@ class Act(Request, frozen=True, kw_only=True, tag="act"):
     """
 
     verb: Literal["cancel", "requeue", "hold", "release", "approve", "resolve", "edit"]
-    jobs: tuple[int, ...]
+    jobs: tuple[Count, ...]
     reason: str = ""
     fresh: bool = False
     how: Literal["attach", "pay-again", "write-off"] | None = None
@@ -154,21 +157,21 @@ class AddBegin(Request, frozen=True, kw_only=True, tag="add_begin"):
 class AddRows(Request, frozen=True, kw_only=True, tag="add_rows"):
     """Some rows more, in order."""
 
-    add: int
+    add: Count
     rows: tuple[Row, ...]
 
 
 class AddNeed(Request, frozen=True, kw_only=True, tag="add_need"):
     """Which of these pictures the daemon doesn't have: `{"need": [sha256, ...]}`."""
 
-    add: int
+    add: Count
     sha256: tuple[str, ...]
 
 
 class AddPicture(Request, frozen=True, kw_only=True, tag="add_picture"):
     """A chunk of a picture, base64 in `data`, in order; `last` ends it and checks the hash."""
 
-    add: int
+    add: Count
     sha256: str
     data: bytes
     last: bool = False
@@ -181,13 +184,13 @@ class AddCommit(Request, frozen=True, kw_only=True, tag="add_commit"):
     run checks everything, adds nothing, and answers with `first` null.
     """
 
-    add: int
+    add: Count
 
 
 class AddAbort(Request, frozen=True, kw_only=True, tag="add_abort"):
     """Forget an add that was begun."""
 
-    add: int
+    add: Count
 
 
 class Subscribe(Request, frozen=True, kw_only=True, tag="subscribe"):
@@ -223,7 +226,7 @@ class Wait(Request, frozen=True, kw_only=True, tag="wait"):
     `timed_out`.
     """
 
-    jobs: tuple[int, ...] | None = None
+    jobs: tuple[Count, ...] | None = None
     batch: str | None = None
     timeout_s: Annotated[float, Meta(ge=0)] | None = None
 
@@ -249,41 +252,6 @@ AnyRequest = (
     | Wait
 )
 
-ErrorCode = Literal[
-    "protocol",
-    "bad_frame",
-    "too_large",
-    "unknown_op",
-    "bad_request",
-    "unknown_id",
-    "unknown_provider",
-    "bad_query",
-    "bad_jobs",
-    "limit",
-    "stopping",
-    "internal",
-]
-
-
-class RowProblem(Struct, frozen=True):
-    """What is wrong with a row of an add. `row` counts from 0; None: with the whole."""
-
-    row: int | None
-    field: str | None
-    message: str
-
-
-class ErrorBody(Struct, frozen=True, omit_defaults=True):
-    """Why a request was not done. `message` is one line for people, and says the way out.
-
-    `at` is the offset of the bad place in a query.
-    """
-
-    code: ErrorCode
-    message: str
-    problems: tuple[RowProblem, ...] = ()
-    at: int | None = None
-
 
 class Reply(Struct, frozen=True, kw_only=True):
     """A frame of the daemon about a request, as a client gets it: one of the four is set.
@@ -297,26 +265,3 @@ class Reply(Struct, frozen=True, kw_only=True):
     part: Raw | UnsetType = UNSET
     progress: Raw | UnsetType = UNSET
     error: ErrorBody | UnsetType = UNSET
-
-
-class RequestError(Exception):
-    """A request that can't be done, with the body of its Error frame."""
-
-    def __init__(self, body: ErrorBody) -> None:
-        super().__init__(body.message)
-        self.body = body
-
-
-def refusal(
-    code: ErrorCode,
-    message: str,
-    *,
-    problems: tuple[RowProblem, ...] = (),
-    at: int | None = None,
-) -> RequestError:
-    """The RequestError with this body.
-
-    >>> refusal("unknown_id", "no job 7").body.code
-    'unknown_id'
-    """
-    return RequestError(ErrorBody(code, message, problems, at))

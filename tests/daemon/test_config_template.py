@@ -4,9 +4,9 @@ import re
 import tomllib
 from pathlib import Path
 
-import msgspec
 import pytest
 
+from daemon.assembly import mock_settings
 from daemon.config import Flags, Ground, Loaded, load, parse, template
 from daemon.configuration.rules import FIELDS, KINDS
 from daemon.configuration.schema import ENGINES, PROVIDER, SECTIONS
@@ -163,5 +163,5 @@ def test_the_mocks_own_defaults_are_those_of_its_engine() -> None:
     settings = (
         parse("[providers.mock]\nengine = 'mock'\n", GROUND).config.providers["mock"].settings
     )
-    assert msgspec.convert(dict(settings), MockSettings) == MockSettings()
+    assert mock_settings(settings) == MockSettings()
     assert set(settings) == set(MockSettings.__struct_fields__)

@@ -64,6 +64,7 @@ class FakeDaemon:
         self.warnings: list[str] = []
         self.refused: dict[int, str] = {}
         self.errors: dict[type[Request], ErrorBody] = {}
+        self.answers: dict[type[Request], Any] = {}
         self.status_problems: list[str] = []
         self.waited: dict[str, Any] = {}
         self.hang_up_after: int | None = None
@@ -131,6 +132,9 @@ class FakeDaemon:
         self.requests.append(said)
         if (error := self.errors.get(type(said))) is not None:
             yield codec.encode_error(said.id, error)
+            return
+        if type(said) in self.answers:
+            yield codec.encode_ok(said.id, self.answers[type(said)])
             return
         yield from self._DOES[type(said)](self, said)
 
@@ -266,7 +270,9 @@ class FakeDaemon:
                 yield codec.encode(event)
                 told += 1
                 if told == self.hang_up_after:
-                    raise OSError("the daemon was killed")
+                    break
+        if self.hang_up_after is not None:
+            raise OSError("the daemon was killed")
 
     def _wait(self, request: messages.Wait) -> Frames:
         counts = {name: len(ids) for name, ids in self.waited.items() if name != "timed_out"}

@@ -47,7 +47,13 @@ def failure(**fields: Any) -> Failure:
 
 def provider(name: str, **fields: Any) -> dict[str, Any]:
     """A row of a provider, its gate open."""
-    gate = {"state": "open", "until_at": None, "reason": None, "source": None, "causes": []}
+    gate: dict[str, Any] = {
+        "state": "open",
+        "until_at": None,
+        "reason": None,
+        "source": None,
+        "causes": [],
+    }
     return {
         "name": name,
         "engine": "mock",
@@ -123,7 +129,6 @@ class SocketDaemon:
             writer.transport.abort()
         self._writers.clear()
         self.path.unlink(missing_ok=True)
-        await asyncio.sleep(0)
 
     # ---- what a test makes happen ----
 
@@ -291,7 +296,7 @@ PROMPTS = (
 )
 
 
-def crowd(count: int) -> list[Job]:
+def crowd(count: int, now: float = BOOT_AT) -> list[Job]:
     """So many jobs in all states, some with hostile text."""
     jobs = []
     for number in range(1, count + 1):
@@ -308,27 +313,26 @@ def crowd(count: int) -> list[Job]:
                 errors_total=4 if trouble else 0,
                 error=failure(message="Gateway \x1b[31mTime-out") if trouble else None,
                 progress=0.61 if state == "generating" else None,
-                deadline_at=BOOT_AT + 1_000 if state == "generating" else None,
+                created_at=now - number * 7.0,
+                updated_at=now,
+                deadline_at=now + 1_000 if state == "generating" else None,
                 reason="approval" if state == "held" else None,
                 name=f"shot-{number}" if number % 2 else None,
                 remote_id="op/77f1" if state in ("generating", "downloading") else None,
-                finished_at=BOOT_AT - 5 if state in ("succeeded", "failed") else None,
+                finished_at=now - 5 if state in ("succeeded", "failed") else None,
             )
         )
     return jobs
 
 
-async def main(path: Path, count: int) -> None:
-    """Serve `count` jobs until standard input ends; each line `N` there streams N events."""
-    daemon = SocketDaemon(
-        path,
-        crowd(count),
-        [
-            provider("veo", gate=paused(None, "auth", "401")),
-            provider("cogvideox"),
-            provider("comfyui"),
-        ],
-    )
+async def main(path: Path, count: int, now: float) -> None:
+    """Serve `count` jobs, as of `now`, until standard input ends; each line `N` there streams N events."""
+    providers = [
+        provider("veo", gate=paused(now + 400.0), quota_consecutive=3),
+        provider("cogvideox"),
+        provider("comfyui", gate=paused(None, "auth", "401 \x1b[2Jbad key")),
+    ]
+    daemon = SocketDaemon(path, crowd(count, now), providers)
     await daemon.start()
     loop = asyncio.get_running_loop()
     stdin = asyncio.StreamReader()
@@ -344,4 +348,4 @@ async def main(path: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))

@@ -1,7 +1,10 @@
 import random
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.fakes.installation import Installation, fold, without_derived
 
@@ -18,11 +21,20 @@ submit_timeout_s = 2
 backoff_base_s = 0.05
 backoff_max_s = 0.2
 errors_consecutive_max = 50
+cancel_grace_s = 0.1
 """
 
 
-def test_killed_at_random_moments_no_job_is_lost_and_none_is_paid_twice(tmp_path: Path) -> None:
-    genq = Installation(tmp_path, WEATHER)
+@pytest.fixture
+def genq(tmp_path: Path) -> Iterator[Installation]:
+    installation = Installation(tmp_path, WEATHER)
+    yield installation
+    installation.kill()
+
+
+def test_killed_at_random_moments_no_job_is_lost_and_none_is_paid_twice(
+    genq: Installation,
+) -> None:
     draw = random.Random(20)
     genq.start()
     rows = "\n".join(
@@ -36,7 +48,7 @@ def test_killed_at_random_moments_no_job_is_lost_and_none_is_paid_twice(tmp_path
         time.sleep(draw.uniform(0.0, 0.25))
         genq.kill()
         genq.start()
-    genq.genq("wait", "--batch", "b", "--timeout", "60", check=False)
+    genq.genq("wait", "--batch", "b", "--timeout", "30", check=False)
     jobs, events, ledger = genq.jobs(), genq.events(), genq.ledger()
     assert genq.stop() == 0
 

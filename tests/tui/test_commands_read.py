@@ -72,6 +72,7 @@ def fill(daemon: FakeDaemon) -> None:
     gate = {"state": "paused", "until_at": NOW + 401, "reason": HOSTILE, "causes": [cause]}
     latency = {"submit": {"p50_s": 0.8, "p95_s": 2.2, "n": 9}}
     daemon.providers = [
+        provider_row("mock"),
         provider_row("cogvideox", latency=latency),
         provider_row("veo", gate=gate, quota_consecutive=3),
         provider_row("jiekou", enabled=False),
@@ -126,7 +127,7 @@ def test_nothing_foreign_reaches_the_terminal_as_control_codes(
 
 
 @pytest.mark.parametrize("words", LOOKS)
-@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("columns", [60, 80, 200])
 def test_no_line_is_wider_than_the_terminal_but_those_to_copy(
     daemon: FakeDaemon, words: tuple[str, ...], columns: int
 ) -> None:
@@ -367,7 +368,7 @@ def test_following_goes_on_after_the_daemon_went_away_without_a_hole_or_a_double
     console, got = following(daemon, "--after", "6", pauses=2)
     assert got == [7, 8, 9, 10]
     assert [one.after for one in daemon.asked(messages.Subscribe)] == [6, 8, 10]
-    assert console.noted.count("connecting again") == 2
+    assert console.noted.count("connecting again") == 3
 
 
 def test_a_tail_is_followed_from_where_it_ends(daemon: FakeDaemon) -> None:

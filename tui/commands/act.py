@@ -80,7 +80,7 @@ def arguments(parser: Parser) -> None:
     add("--filter", metavar="QUERY", help="all jobs that the query holds for")
     add("--yes", action="store_true", help="don't ask")
     add("--reason", metavar="TEXT", default="", help="why, for whoever looks at the events later")
-    parser.epilog = 'example: genq cancel 12 13 --reason "wrong lens"'
+    parser.epilog = f'example: {parser.prog} 12 13 --reason "wrong lens"'
 
 
 def requeue_arguments(parser: Parser) -> None:

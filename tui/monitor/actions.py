@@ -77,10 +77,7 @@ ACTIONS: Final = (
     Action("palette", "ctrl+p", "ctrl+p", "find an action", (EVERYWHERE,), priority=True),
     Action("help", "question_mark,f1", "?", "help", (EVERYWHERE,), "help"),
     Action("back", "escape", "esc", "back", (EVERYWHERE,), "back"),
-    Action("leave", "q", "q", "quit; the daemon goes on", (EVERYWHERE,), "quit"),
-    Action(
-        "leave_now", "ctrl+c", "ctrl+c", "quit; the daemon goes on", (EVERYWHERE,), "", False, True
-    ),
+    Action("leave", "q", "q", "quit (ctrl+c too); the daemon goes on", (EVERYWHERE,), "quit"),
 )
 CHANGING: Final = frozenset(action.id for action in ACTIONS if action.changes)
 """The actions that ask the daemon to change something."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import msgspec
 from textual.app import App
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 
 from daemon.core.job import Job, State
@@ -26,11 +26,11 @@ from tui.monitor.actions import CHANGING
 from tui.monitor.board import Board
 from tui.monitor.driver import BACKLOG_MAX, GuardedDriver, terminal_is_gone
 from tui.monitor.feed import Feed
-from tui.monitor.guard import ControlGuard
+from tui.monitor.guard import ControlGuard, PlainSigns
 from tui.monitor.link import LostError
 from tui.monitor.screens.frame import Frame
 from tui.monitor.screens.jobs import JobsScreen
-from tui.monitor.symbols import Symbols
+from tui.monitor.symbols import AWAY, LIVE, PAUSED
 from tui.monitor.view import Sort, View
 from tui.text import Cell, Style, clean, counted
 from tui.wording import STATE_SHOWN
@@ -52,38 +52,58 @@ class _Why(msgspec.Struct):
     sentence: str = ""
 
 
+def _providers() -> Frame:
+    from tui.monitor.screens.providers import ProvidersScreen  # noqa: PLC0415  when first shown
+
+    return ProvidersScreen()
+
+
+def _events() -> Frame:
+    from tui.monitor.screens.events import EventsScreen  # noqa: PLC0415  when first shown
+
+    return EventsScreen()
+
+
 class Monitor(App[int]):
-    """The monitor of the daemon at `path`. It reads only, if told so."""
+    """The monitor of the daemon whose socket is at one of `paths`. It reads only, if told so;
+    `plain` has only ASCII signs."""
 
     CSS_PATH = "app.tcss"
     TITLE = "genq"
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (110, "-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-short"), (36, "-tall")]
-    BINDINGS: ClassVar[list[BindingType]] = []
-    MODES: ClassVar[dict[str, Any]] = {"jobs": JobsScreen}
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012  as Textual declares it
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012  likewise
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c,ctrl+q", "leave", "quit", show=False, priority=True)
+    ]
+    MODES: ClassVar[dict[str, Any]] = {
+        "jobs": JobsScreen,
+        "providers": _providers,
+        "events": _events,
+    }
 
     def __init__(
         self,
-        path: Path,
+        paths: Sequence[Path],
         *,
         clock: Clock,
-        symbols: Symbols,
         read_only: bool = False,
         slow_link: bool = False,
+        plain: bool = False,
     ) -> None:
         super().__init__(driver_class=GuardedDriver)
         self.clock = clock
-        self.symbols = symbols
         self.read_only = read_only
         self.board = Board()
         self.view = View(self.board)
-        self.feed = Feed(path, self.board, now=clock.now, changed=self.wake)
+        self.feed = Feed(paths, self.board, now=clock.now, changed=self.wake)
         self.asked: dict[int, str] = {}
         self.frozen: dict[int, Job] | None = None
         self.frozen_total = 0
         self._frame_s = FRAME_SLOW_S if slow_link else FRAME_S
-        self._guard = ControlGuard()
+        self._filters_of_ours: list[LineFilter] = [ControlGuard()]
+        if plain:
+            self._filters_of_ours.append(PlainSigns())
         self._said: tuple[float, Cell] | None = None
         self._flush_due: asyncio.TimerHandle | None = None
         self._flushed_at = 0.0
@@ -102,6 +122,11 @@ class Monitor(App[int]):
             loop.add_signal_handler(number, self.exit, 128 + number)
         gc.set_threshold(50_000, 20, 100)  # a full collection is a frame of 50 ms
 
+    def on_unmount(self) -> None:
+        """Leave the signals to whoever had them."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().remove_signal_handler(number)
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Work beside the screens; it ends with them, and what goes wrong in it ends them."""
         self.run_worker(work, exit_on_error=True)
@@ -115,7 +140,11 @@ class Monitor(App[int]):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's, and the guard before them: nothing passes it."""
-        return [self._guard, *super().get_line_filters()]
+        return [*self._filters_of_ours, *super().get_line_filters()]
+
+    def action_leave(self) -> None:
+        """Quit; the daemon goes on."""
+        self.exit(0)
 
     # ---- drawing ----
 
@@ -256,18 +285,18 @@ class Monitor(App[int]):
 
     def link_cell(self, now: float) -> Cell:
         """The connection: live, or since when it isn't, and why."""
-        feed, signs = self.feed, self.symbols
+        feed = self.feed
         if self.frozen is not None:
             missed = self.board.entries_total - self.frozen_total
-            return Cell(f"{signs.pause} frozen, {counted(missed, 'event')} missed: z", "yellow")
+            return Cell(f"{PAUSED} frozen, {counted(missed, 'event')} missed: z", "yellow")
         if feed.phase == "live":
             latency = "" if feed.latency_s is None else f" {feed.latency_s * 1_000:.0f} ms"
-            return Cell(f"{signs.live} live{latency}", "green")
+            return Cell(f"{LIVE} live{latency}", "green")
         if feed.phase == "reading":
-            return Cell(f"{signs.away} reading {counted(feed.read, 'job')}", "cyan")
+            return Cell(f"{AWAY} reading {counted(feed.read, 'job')}", "cyan")
         if feed.lost_at is not None:
-            return Cell(f"{signs.away} stale {now - feed.lost_at:.0f} s: {feed.problem}", "yellow")
-        return Cell(f"{signs.away} {feed.problem or 'connecting'}", "yellow")
+            return Cell(f"{AWAY} stale {now - feed.lost_at:.0f} s: {feed.problem}", "yellow")
+        return Cell(f"{AWAY} {feed.problem or 'connecting'}", "yellow")
 
     def count_cells(self) -> list[Cell]:
         """What operators act on first, then the rest; nothing that is none, but the first two."""
@@ -284,3 +313,28 @@ class Monitor(App[int]):
                 shown = STATE_SHOWN[state]
                 cells.append(Cell(f"{shown.text} {counts[state]:,}", shown.style))
         return cells
+
+    # ---- what screens ask of the app ----
+
+    def show_jobs(self, query: str) -> None:
+        """Go to the jobs, narrowed to `query`."""
+        self.switch_mode("jobs")
+        screen = self.screen_stack[0]
+        if isinstance(screen, JobsScreen):
+            screen.narrow(query)
+
+    def freeze(self) -> None:
+        """Let nothing move any more, or let it go on."""
+        if self.frozen is None:
+            self.frozen, self.frozen_total = dict(self.board.jobs), self.board.entries_total
+        else:
+            self.frozen = None
+        self.wake()
+
+    def toggle_mouse(self) -> None:
+        """Have the mouse reported, or leave it to the terminal's own selection."""
+        driver = self._driver
+        if isinstance(driver, GuardedDriver):
+            driver.report_mouse(not driver.mouse)
+            said = "on" if driver.mouse else "off: the terminal selects text itself"
+            self.say(f"mouse {said}")

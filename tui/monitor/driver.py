@@ -58,9 +58,9 @@ class GuardedDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """As Textual does it, then with a patient writer in the usual one's place."""
-        super().start_application_mode()
+        super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual's
         usual = self._writer_thread
-        if usual is not None:
+        if usual is not None and self._file is not None:
             usual.stop()
             self._writer_thread = PatientWriter(self._file)
             self._writer_thread.start()

@@ -5,7 +5,7 @@ snapshot where they aren't kept any more. It gives up never, and raises nothing.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -52,17 +52,26 @@ _PART: Final[msgspec.json.Decoder[_Part]] = msgspec.json.Decoder(_Part)
 
 
 class Feed:
-    """The daemon at `path`, as far as it is reached. `changed` is called when there is news."""
+    """The daemon, as far as it is reached. `changed` is called when there is news.
+
+    `paths` are where its socket may be, in order; without one there, the last is told of.
+    """
 
     def __init__(
-        self, path: Path, board: Board, *, now: Callable[[], float], changed: Callable[[], None]
+        self,
+        paths: Sequence[Path],
+        board: Board,
+        *,
+        now: Callable[[], float],
+        changed: Callable[[], None],
     ) -> None:
-        self.path = path
+        self.path = paths[-1]
         self.phase: Phase = "connecting"
         self.problem = ""
         self.latency_s: float | None = None
         self.read = 0
         self.lost_at: float | None = None
+        self._paths = paths
         self._board = board
         self._now = now
         self._changed = changed
@@ -122,6 +131,7 @@ class Feed:
         self._torn.clear()
         self._behind = False
         self._held = []
+        self.path = next((path for path in self._paths if path.exists()), self._paths[-1])
         link, welcome = await Link.open(self.path, self._told, self._ended.set)
         self._link = link
         first = not self._board.snapshots

@@ -10,6 +10,7 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
+from tui.monitor.symbols import PLAIN
 from tui.text import clean
 
 _HARMLESS = re.compile(
@@ -30,5 +31,18 @@ class ControlGuard(LineFilter):
             segment
             if segment.control or harmless(segment.text)
             else Segment(clean(segment.text), segment.style)
+            for segment in segments
+        ]
+
+
+class PlainSigns(LineFilter):
+    """Puts ASCII in the place of every sign that some terminals draw too wide."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002  Textual's own signature
+        """The segments with plain signs, as wide as before."""
+        return [
+            segment
+            if segment.control or segment.text.isascii()
+            else Segment(segment.text.translate(PLAIN), segment.style)
             for segment in segments
         ]

@@ -30,20 +30,6 @@ GLYPHS: Final[dict[State | str, str]] = {
     "failed": "✗",
     "cancelled": "⊘",
 }
-GLYPHS_ASCII: Final[dict[State | str, str]] = {
-    "queued": ".",
-    "waiting": ":",
-    "preparing": "-",
-    "submitting": "^",
-    "generating": "*",
-    "downloading": "v",
-    "cancelling": "~",
-    "in_doubt": "?",
-    "held": "=",
-    "succeeded": "+",
-    "failed": "x",
-    "cancelled": "/",
-}
 
 
 class Slot(NamedTuple):
@@ -93,7 +79,6 @@ class Context(Struct, frozen=True):
     """What a row shows besides its job: the time, the symbols, what was asked of it."""
 
     now: float
-    ascii: bool = False
     named: bool = False
     asked: str | None = None
 
@@ -114,11 +99,10 @@ def row(job: Job, columns: Layout, context: Context, *, edge: str) -> tuple[Cell
     return tuple(cells)
 
 
-def _glyph(job: Job, context: Context) -> Cell:
+def _glyph(job: Job, _: Context) -> Cell:
     shown = state_shown(job)
     waits = job.state == "queued" and job.reason is not None
-    signs = GLYPHS_ASCII if context.ascii else GLYPHS
-    return Cell(signs["waiting" if waits else job.state], shown.style)
+    return Cell(GLYPHS["waiting" if waits else job.state], shown.style)
 
 
 def _state(job: Job, context: Context) -> Cell:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from daemon.core.job import Attempt, Job, Output, Stage, StageResult
 from daemon.core.times import describe_duration
 from tui.clock import Clock, short_stamp
-from tui.monitor.symbols import Symbols
+from tui.monitor.symbols import FULL, RULE
 from tui.text import Cell, Style, age, clean, counted, cut, pad, size, width, wrap
 from tui.wording import failure_shown, job_called, money_shown, state_shown
 
@@ -30,12 +30,11 @@ _RESULTS: dict[StageResult, Style] = {
 
 
 class Page(Struct, frozen=True):
-    """What a sheet is written with: the room, the time, the signs."""
+    """What a sheet is written with: the room and the time."""
 
     cells: int
     now: float
     clock: Clock
-    symbols: Symbols
 
 
 def job_sheet(job: Job, sentence: str, page: Page, *, whole: bool) -> list[Cells]:
@@ -43,9 +42,11 @@ def job_sheet(job: Job, sentence: str, page: Page, *, whole: bool) -> list[Cells
 
     Texts are cleaned already, but for those that only a whole job carries.
     """
-    lines = [_title(job, page), *_about(job, sentence, page)]
-    if job.error is not None:
-        lines += [_rule("last error", page), *_error(job, page, ERROR_LINES_MAX)]
+    lines = [_rule(headline(job, page.now), page)]
+    lines += [
+        (Cell(f" {line}", "cyan"),) for line in (wrap(sentence, page.cells - 2) if sentence else [])
+    ]
+    lines += [*_error(job, page, ERROR_LINES_MAX), *_about(job, page)]
     if not whole:
         return [*lines, (Cell(" reading the rest…", "dim"),)]
     if job.stages:
@@ -80,28 +81,20 @@ def headline(job: Job, now: float) -> str:
 
 def error_sheet(job: Job, page: Page) -> list[Cells]:
     """The last error in full, its rule and its advice."""
-    title = _rule(f"{job_called(job.id, job.name)}: last error", page)
+    title = _rule(job_called(job.id, job.name), page)
     if job.error is None:
         return [title, (Cell(" there is none", "dim"),)]
     return [title, *_error(job, page, 10_000)]
 
 
 def _rule(title: str, page: Page, style: Style = "bold") -> Cells:
-    line = page.symbols.rule
     text = cut(title, max(0, page.cells - 6))
     rest = max(0, page.cells - width(text) - 4)
-    return Cell(line * 2 + " ", "dim"), Cell(text, style), Cell(" " + line * rest, "dim")
+    return Cell(RULE * 2 + " ", "dim"), Cell(text, style), Cell(" " + RULE * rest, "dim")
 
 
-def _title(job: Job, page: Page) -> Cells:
-    return _rule(headline(job, page.now), page)
-
-
-def _about(job: Job, sentence: str, page: Page) -> Iterator[Cells]:
+def _about(job: Job, page: Page) -> Iterator[Cells]:
     room = page.cells - 2
-    if sentence:
-        for line in wrap(sentence, room):
-            yield (Cell(f" {line}", "cyan"),)
     name = f"{job.name}: " if job.name else ""
     prompt = wrap(name + job.prompt, room) if job.prompt or name else []
     for line in prompt[:PROMPT_LINES_MAX]:
@@ -130,7 +123,7 @@ def _facts(job: Job, page: Page) -> Iterator[tuple[str, str]]:
 def _error(job: Job, page: Page, lines_max: int) -> Iterator[Cells]:
     if job.error is None:
         return
-    lines = wrap(failure_shown(job.error), page.cells - 2)
+    lines = wrap(f"last error: {failure_shown(job.error)}", page.cells - 2)
     for line in lines[:lines_max]:
         yield (Cell(f" {line}", "red" if job.state == "failed" else "yellow"),)
     if len(lines) > lines_max:
@@ -151,7 +144,7 @@ def _stages(stages: Sequence[Stage], page: Page) -> Iterator[Cells]:
         start = int((stage.started_at - begin) / span * room)
         length = max(1, round((_end(stage, page.now) - stage.started_at) / span * room))
         start = min(start, room - 1)
-        bar = " " * start + page.symbols.full * min(length, room - start)
+        bar = " " * start + FULL * min(length, room - start)
         style = _RESULTS.get(stage.result, "")
         yield (
             Cell(f" {pad(stage.stage, 9)}"),

@@ -9,7 +9,7 @@ from daemon.core.events import Event
 from daemon.core.job import Failure
 from tui.clock import Clock
 from tui.monitor.board import Entry, Gap
-from tui.monitor.symbols import Symbols
+from tui.monitor.symbols import GAP
 from tui.text import Cell, Style, clean, counted, cut, pad, width
 from tui.wording import STATE_SHOWN, failure_shown
 
@@ -67,14 +67,12 @@ def moment(clock: Clock, at: float) -> str:
     return f"{time.strftime('%H:%M:%S', clock.local(at))}.{int(at * 1_000) % 1_000:03}"
 
 
-def entry_row(
-    entry: Entry, clock: Clock, cells: int, symbols: Symbols, edge: str
-) -> tuple[Cell, ...]:
+def entry_row(entry: Entry, clock: Clock, cells: int, edge: str) -> tuple[Cell, ...]:
     """A line of the list of events; a gap is a line across it."""
     if isinstance(entry, Gap):
         text = f" {gap_story(entry, clock)} "
         sides = max(2, (cells - width(text)) // 2)
-        return (Cell(cut(symbols.gap * sides + text + symbols.gap * sides, cells), "yellow"),)
+        return (Cell(cut(GAP * sides + text + GAP * sides, cells), "yellow"),)
     job = "" if entry.job is UNSET else str(entry.job)
     provider = "" if entry.provider is UNSET else entry.provider
     state = "" if entry.state is UNSET else STATE_SHOWN[entry.state].text

@@ -1,37 +1,44 @@
-"""The signs of the screen: Unicode, or plain ASCII where fonts or terminals get widths wrong."""
+"""The signs of the screen, each one cell wide, and what stands for them in plain ASCII."""
 
-from msgspec import Struct
+from typing import Final
 
+CURSOR: Final = "▌"
+MARK: Final = "●"
+UP: Final = "↑"
+DOWN: Final = "↓"
+LIVE: Final = "●"
+AWAY: Final = "◌"
+PAUSED: Final = "‖"
+RULE: Final = "─"
+GAP: Final = "┄"
+FULL: Final = "█"
 
-class Symbols(Struct, frozen=True):
-    """One sign a meaning; each is one cell wide."""
-
-    ascii: bool = False
-    cursor: str = "▌"
-    mark: str = "●"
-    up: str = "↑"
-    down: str = "↓"
-    live: str = "●"
-    away: str = "◌"
-    pause: str = "‖"
-    rule: str = "─"
-    gap: str = "┄"
-    full: str = "█"
-    rest: str = "░"
-
-
-UNICODE = Symbols()
-ASCII = Symbols(
-    ascii=True,
-    cursor=">",
-    mark="*",
-    up="^",
-    down="v",
-    live="*",
-    away="o",
-    pause="=",
-    rule="-",
-    gap="-",
-    full="#",
-    rest=".",
+PLAIN: Final = str.maketrans(
+    {
+        "▌": ">",
+        "●": "*",
+        "↑": "^",
+        "↓": "v",
+        "◌": "o",
+        "‖": "=",
+        "─": "-",
+        "┄": "-",
+        "█": "#",
+        "◐": "%",
+        "◔": "-",
+        "⋯": ":",
+        "✓": "+",
+        "✗": "x",
+        "⊘": "/",
+        "■": "!",
+        "·": ".",
+        "…": "~",
+        "↵": "|",
+        "│": "|",
+        "╭": ".",
+        "╮": ".",
+        "╰": "'",
+        "╯": "'",
+    }
 )
+"""One cell for one cell: terminals with a Chinese locale may draw the left ones two cells wide."""

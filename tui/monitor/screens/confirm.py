@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from tui.monitor.orders import Question
 from tui.monitor.screens.dialog import Dialog
 from tui.monitor.widgets.lines import Fixed, Line
-from tui.text import Cell, cut
+from tui.text import Cell, Style, cut
 
 
 class Confirm(Dialog[bool]):
@@ -57,13 +57,11 @@ class Confirm(Dialog[bool]):
         keep, yes = " Keep ", f" {self.question.yes} "
         marks = (">[", "]<"), (" [", "] ")
         on, off = marks if self.on_keep else marks[::-1]
-        style = "dim" if not self.ready else "bold"
+        chosen: Style = "bold" if self.ready else "dim"
+        plain: Style = "" if self.ready else "dim"
         return (
             Cell(f" {on[0]}{keep}{on[1]}", "bold" if self.on_keep else ""),
-            Cell(
-                f"  {off[0]}{yes}{off[1]}",
-                style if not self.on_keep else "dim" if not self.ready else "",
-            ),
+            Cell(f"  {off[0]}{yes}{off[1]}", plain if self.on_keep else chosen),
         )
 
     @property

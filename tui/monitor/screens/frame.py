@@ -7,9 +7,10 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from tui.monitor.actions import EVERYWHERE, available, bindings
+from tui.monitor.actions import EVERYWHERE, Action, available, bindings
 from tui.monitor.gates import pause_line
-from tui.monitor.widgets.lines import Fixed, Line
+from tui.monitor.symbols import PAUSED
+from tui.monitor.widgets.lines import Fixed, Line, Lines
 from tui.text import Cell, cut, width
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 PAUSES_SHOWN_MAX = 2
 CELLS_MIN, LINES_MIN = 60, 12
+ALWAYS_SHOWN = frozenset({"help", "leave"})
+"""Who knows these two finds all others."""
 
 
 class Frame(Screen[None]):
@@ -76,20 +79,74 @@ class Frame(Screen[None]):
         """Everything may have another place."""
         self.monitor.wake()
 
+    # ---- what can be done everywhere ----
+
+    def action_jobs(self) -> None:
+        """Show the jobs."""
+        self.app.switch_mode("jobs")
+
+    def action_providers(self) -> None:
+        """Show the providers."""
+        self.app.switch_mode("providers")
+
+    def action_events(self) -> None:
+        """Show the events."""
+        self.app.switch_mode("events")
+
+    def action_back(self) -> None:
+        """Back to the jobs."""
+        self.app.switch_mode("jobs")
+
+    def action_leave(self) -> None:
+        """Quit; the daemon goes on."""
+        self.monitor.action_leave()
+
+    def action_freeze(self) -> None:
+        """Freeze the view, or let it go on."""
+        self.monitor.freeze()
+
+    def action_mouse(self) -> None:
+        """Have the mouse reported, or leave it to the terminal."""
+        self.monitor.toggle_mouse()
+
+    def action_redraw(self) -> None:
+        """Draw everything anew."""
+        for lines in self.query(Lines):
+            lines.repaint()
+        self.refresh(layout=True)
+
+    def action_help(self) -> None:
+        """Tell the keys of this screen."""
+        from tui.monitor.screens.help import help_sheet  # noqa: PLC0415  when it is first opened
+        from tui.monitor.screens.reading import Reading  # noqa: PLC0415  likewise
+
+        usable = [one for one in self.actions() if self.check_action(one.id, ()) is not False]
+        self.app.push_screen(Reading(lambda page: help_sheet(usable, page)))
+
+    def action_palette(self) -> None:
+        """Find an action by its words."""
+        from tui.monitor.screens.palette import Palette  # noqa: PLC0415  when it is first opened
+
+        usable = [one for one in self.actions() if self.check_action(one.id, ())]
+
+        async def chosen(name: str | None) -> None:
+            if name is not None:
+                await self.run_action(f"screen.{name}")
+
+        self.app.push_screen(Palette(usable), chosen)
+
+    def actions(self) -> list[Action]:
+        """What can be done here, in the order of the table."""
+        return available(*self.PLACES, EVERYWHERE)
+
     # ---- the top ----
 
     def top_cells(self, now: float) -> tuple[Cell, ...]:
         """Connection, where we are, what operators act on, the time."""
         link = self.monitor.link_cell(now)
         left = [Cell(" genq  ", "bold"), link]
-        if self.TRAIL:
-            left.append(
-                Cell(
-                    f"  › {self.trail()}"
-                    if not self.monitor.symbols.ascii
-                    else f"  > {self.trail()}"
-                )
-            )
+        if trail := self.trail():
+            left.append(Cell(f"  / {trail}"))
         clock = time.strftime("%H:%M", self.monitor.clock.local(now)) + " "
         room = self.size.width - sum(width(cell.text) for cell in left) - len(clock) - 2
         counts: list[Cell] = []
@@ -106,14 +163,13 @@ class Frame(Screen[None]):
 
     def _draw_pauses(self, now: float) -> None:
         shut = self.monitor.board.shut(now)
-        sign = self.monitor.symbols.pause
         lines = [
-            Line((Cell(cut(f" {sign} {pause_line(one, now)}", self.size.width), "yellow"),))
+            Line((Cell(cut(f" {PAUSED} {pause_line(one, now)}", self.size.width), "yellow"),))
             for one in shut[:PAUSES_SHOWN_MAX]
         ]
         if len(shut) > PAUSES_SHOWN_MAX:
             more = f"   and {len(shut) - PAUSES_SHOWN_MAX + 1} more providers: 2"
-            lines[-1] = Line((Cell(f" {sign}{more}", "yellow"),))
+            lines[-1] = Line((Cell(f" {PAUSED}{more}", "yellow"),))
         bar = self.fixed("pauses")
         if bar.styles.height is None or bar.styles.height.value != len(lines):
             bar.styles.height = len(lines)
@@ -127,20 +183,20 @@ class Frame(Screen[None]):
         said = self.monitor.said()
         if said is not None:
             return Line((Cell(cut(f" {said.text}", self.size.width), said.style),), "warning")
+        actions = [one for one in self.actions() if one.brief]
+        actions = [one for one in actions if self.check_action(one.id, ()) is not False]
+        needed = {one.id: len(one.shown) + len(one.brief) + 3 for one in actions}
+        always = [one for one in actions if one.id in ALWAYS_SHOWN]
+        room = self.size.width - 1 - sum(needed[one.id] for one in always)
         cells: list[Cell] = []
-        room = self.size.width - 1
-        for action in available(*self.PLACES, EVERYWHERE):
-            if not action.brief or self.check_action(action.id, ()) is False:
-                continue
-            needed = len(action.shown) + len(action.brief) + 3
-            if needed > room:
-                continue
-            room -= needed
+        for action in [*(one for one in actions if one not in always), *always]:
+            if action not in always:
+                if needed[action.id] > room:
+                    continue
+                room -= needed[action.id]
             usable = self.check_action(action.id, ()) is not None
-            cells += [
-                Cell(f" {action.shown}", "cyan" if usable else "dim"),
-                Cell(f" {action.brief} ", "dim"),
-            ]
+            cells.append(Cell(f" {action.shown}", "cyan" if usable else "dim"))
+            cells.append(Cell(f" {action.brief} ", "dim"))
         return Line(tuple(cells))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

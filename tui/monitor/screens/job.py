@@ -27,8 +27,7 @@ class JobScreen(Acting):
 
     def trail(self) -> str:
         """Which job."""
-        cursor = self.monitor.view.cursor
-        return f"jobs {'>' if self.monitor.symbols.ascii else '/'} {cursor}"
+        return f"jobs / {self.monitor.view.cursor}"
 
     def under_cursor(self) -> Job | None:
         """The job that is shown."""
@@ -50,7 +49,7 @@ class JobScreen(Acting):
         if job is None:
             sheet.show([Line((Cell(" the job is gone", "dim"),))])
             return
-        page = Page(sheet.size.width, now, self.monitor.clock, self.monitor.symbols)
+        page = Page(sheet.size.width, now, self.monitor.clock)
         shown = self.detail.merged(self.monitor.board.shown(job, now))
         whole = self.detail.whole is not None
         lines = job_sheet(shown, self.detail.sentence, page, whole=whole)

@@ -2,11 +2,9 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
-from textual.css.query import NoMatches
 
 from daemon.core.query import QueryError, parse_query
 from tui.monitor.actions import EVERYWHERE, JOBS, LISTS, bindings
@@ -14,14 +12,14 @@ from tui.monitor.detail import Detail
 from tui.monitor.screens.acting import Acting
 from tui.monitor.sheet import Page, job_sheet
 from tui.monitor.stories import entry_row
+from tui.monitor.symbols import RULE
 from tui.monitor.view import USUAL_SORT, Sort
+from tui.monitor.widgets.entry import Entry
 from tui.monitor.widgets.job_table import JobTable
 from tui.monitor.widgets.lines import Fixed, Line
 from tui.text import Cell, clean, counted, cut, width
 
 if TYPE_CHECKING:
-    from textual.widgets import Input
-
     from daemon.core.job import Job
 
 STILL_S = 2.0
@@ -32,7 +30,7 @@ class JobsScreen(Acting):
     """All jobs, live."""
 
     PLACES: ClassVar[tuple[str, ...]] = (JOBS, LISTS)
-    BINDINGS: ClassVar[list[BindingType]] = bindings(JOBS, LISTS, EVERYWHERE)
+    BINDINGS: ClassVar[list[BindingType]] = bindings(JOBS, EVERYWHERE)
 
     def body(self) -> ComposeResult:
         """The table with its panes; which of them are seen, the style sheet says."""
@@ -40,10 +38,11 @@ class JobsScreen(Acting):
         self.detail = Detail(app.feed.ask)
         self.query_text = ""
         with Horizontal(id="middle"):
-            yield JobTable(app.view, app.symbols, id="table")
+            yield JobTable(app.view, id="table")
             yield Fixed(id="side")
         yield Fixed(id="bottom")
         yield Fixed(id="stream")
+        yield Entry(" / ", " state:failed provider:veo err:>2 age:>2h words", id="filter")
 
     def on_mount(self) -> None:
         """The keys go to the table; the pane is open."""
@@ -103,7 +102,7 @@ class JobsScreen(Acting):
         if job is None:
             pane.show([Line((Cell(self._nothing(), "dim"),))])
             return
-        page = Page(pane.size.width, now, self.monitor.clock, self.monitor.symbols)
+        page = Page(pane.size.width, now, self.monitor.clock)
         shown = self.detail.merged(self.monitor.board.shown(job, now))
         whole = self.detail.whole is not None
         pane.show(
@@ -127,10 +126,9 @@ class JobsScreen(Acting):
         app, room = self.monitor, pane.size.height - 1
         last = list(app.board.entries)[-room:] if room > 0 else []
         cells = pane.size.width
-        rule = app.symbols.rule
-        head = f"{rule * 2} events "
-        lines = [Line((Cell(head + rule * max(0, cells - width(head)), "dim"),))]
-        rows = [entry_row(one, app.clock, cells, app.symbols, "") for one in reversed(last)]
+        head = f"{RULE * 2} events "
+        lines = [Line((Cell(head + RULE * max(0, cells - width(head)), "dim"),))]
+        rows = [entry_row(one, app.clock, cells, "") for one in reversed(last)]
         pane.show([*lines, *(Line(row) for row in rows)])
 
     def foot_cells(self, now: float) -> tuple[Cell, ...]:  # noqa: ARG002  as declared
@@ -212,49 +210,40 @@ class JobsScreen(Acting):
 
     # ---- narrowing ----
 
-    async def action_filter(self) -> None:
+    @property
+    def entry(self) -> Entry:
+        """Where the filter is typed."""
+        return self.query_one(Entry)
+
+    def action_filter(self) -> None:
         """Type what to narrow the list to."""
-        try:
-            entry = self.query_one("#filter")
-        except NoMatches:
-            from textual.widgets import Input  # noqa: PLC0415  when it is first used
+        self.entry.put(self.query_text)
+        self.entry.open()
 
-            entry = Input(
-                id="filter", placeholder="state:failed provider:veo err:>2 words", compact=True
-            )
-            entry.cursor_blink = False
-            await self.mount(entry, before="#foot")
-        entry.add_class("open")
-        entry.focus()
-
-    def on_input_changed(self, event: "Input.Changed") -> None:
+    def on_entry_changed(self, event: Entry.Changed) -> None:
         """Narrow while it is typed; what isn't a query yet changes nothing."""
-        self._narrow(event.value)
+        self.narrow(event.text)
 
-    def on_input_submitted(self) -> None:
+    def on_entry_submitted(self) -> None:
         """Keep the filter."""
         self._close_filter()
 
-    def on_key(self, event: events.Key) -> None:
-        """Esc in the filter clears it."""
-        if event.key == "escape" and self.query("#filter.open:focus"):
-            event.stop()
-            event.prevent_default()
-            self.clear_filter()
+    def on_entry_left(self) -> None:
+        """Clear the filter."""
+        self.clear_filter()
 
     def clear_filter(self) -> None:
         """Show all jobs again."""
-        for entry in self.query("#filter").results():
-            entry.value = ""  # type: ignore[attr-defined]  # it is an Input, imported when used
-        self._narrow("")
+        self.narrow("")
         self._close_filter()
 
     def _close_filter(self) -> None:
-        self.query("#filter").remove_class("open")
-        self.table.focus()
+        self.entry.close()
+        self.set_focus(self.table)
         self.monitor.wake()
 
-    def _narrow(self, text: str) -> None:
+    def narrow(self, text: str) -> None:
+        """Have only the jobs that the query holds for; a text that is no query is told of."""
         app = self.monitor
         if text == self.query_text:
             return

@@ -50,7 +50,7 @@ class Reading(Dialog[None]):
         """Write it for this width."""
         app = cast("Monitor", self.app)
         text = self.fixed("text")
-        page = Page(text.size.width or 60, app.clock.now(), app.clock, app.symbols)
+        page = Page(text.size.width or 60, app.clock.now(), app.clock)
         lines = [Line(line) for line in self._write(page)]
         text.styles.height = min(len(lines), max(1, self.size.height - 4))
         text.show(lines)

@@ -5,11 +5,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import Input
 
 from daemon.core.job import Job
 from daemon.wire.messages import Act
 from tui.monitor.screens.dialog import Dialog
+from tui.monitor.widgets.entry import Entry
 from tui.monitor.widgets.lines import Fixed, Line
 from tui.text import Cell, cut
 from tui.wording import failure_shown
@@ -37,8 +37,7 @@ class Resolving(Dialog[Act]):
             text = Fixed(id="text")
             text.styles.height = 9
             yield text
-            entry = Input(id="remote", placeholder="the provider's id of the task", compact=True)
-            entry.cursor_blink = False
+            entry = Entry(" id: ", " the provider's id of the task", id="remote")
             entry.display = False
             yield entry
 
@@ -71,14 +70,16 @@ class Resolving(Dialog[Act]):
 
     def action_attach(self) -> None:
         """Type the id that was found."""
-        entry = self.query_one("#remote", Input)
-        entry.display = True
-        entry.focus()
+        self.query_one(Entry).open()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def on_entry_submitted(self, event: Entry.Submitted) -> None:
         """Attach that id."""
-        if event.value.strip():
-            self.dismiss(self._act("attach", event.value.strip()))
+        if event.text.strip():
+            self.dismiss(self._act("attach", event.text.strip()))
+
+    def on_entry_left(self) -> None:
+        """Leave it as it is."""
+        self.dismiss(None)
 
     def action_pay_again(self) -> None:
         """Ask once more: it may cost."""

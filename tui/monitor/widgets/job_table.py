@@ -5,7 +5,7 @@ from textual.message import Message
 
 from daemon.core.job import Job
 from tui.monitor.rows import Context, Layout, layout, row, widest
-from tui.monitor.symbols import Symbols
+from tui.monitor.symbols import CURSOR, DOWN, MARK, UP
 from tui.monitor.view import View
 from tui.monitor.widgets.lines import Grid, Line
 from tui.text import Cell, pad
@@ -24,7 +24,7 @@ class JobTable(Grid):
             super().__init__()
             self.sort = sort
 
-    def __init__(self, view: View, symbols: Symbols, *, id: str | None = None) -> None:  # noqa: A002  Textual's own name
+    def __init__(self, view: View, *, id: str | None = None) -> None:  # noqa: A002  Textual's own name
         super().__init__(id=id)
         self.view = view
         self.now = 0.0
@@ -32,7 +32,6 @@ class JobTable(Grid):
         self.asked: dict[int, str] = {}
         self.frozen: dict[int, Job] | None = None
         self.touched_at = 0.0
-        self._symbols = symbols
         self._columns = layout(80, id_cells=3, provider_cells=8)
         self._laid_out: tuple[int, int, int] | None = None
 
@@ -64,7 +63,7 @@ class JobTable(Grid):
         for slot in self._columns.slots:
             title, sorted_by = slot.title, slot.sort == self.view.sort.name
             if sorted_by and slot.sort is not None:
-                title += self._symbols.down if self.view.sort.down else self._symbols.up
+                title += DOWN if self.view.sort.down else UP
             text = pad(title, slot.cells, right=slot.right) + " "
             cells.append(Cell(text, "bold" if sorted_by and slot.sort else ""))
         return Line(tuple(cells), "head")
@@ -75,13 +74,12 @@ class JobTable(Grid):
         jobs = self.view.board.jobs if self.frozen is None else self.frozen
         job = jobs.get(number)
         under = index == self.view.index
-        bar = self._symbols.cursor if under else " "
-        edge = bar + (self._symbols.mark if number in self.view.marks else " ")
+        bar = CURSOR if under else " "
+        edge = bar + (MARK if number in self.view.marks else " ")
         if job is None:
             return Line((Cell(f"{edge} {number} is gone", "dim"),))
         context = Context(
             now=self.now,
-            ascii=self._symbols.ascii,
             named=any(slot.key == "name" for slot in self._columns.slots),
             asked=self.asked.get(number),
         )

@@ -9,11 +9,13 @@ from typing import ClassVar, NamedTuple
 from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual import events
+from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.monitor.actions import LISTS, bindings
 from tui.text import Cell, width
 
 WHEEL_LINES = 3
@@ -182,6 +184,8 @@ class Fixed(Lines):
 
 class Grid(Lines, can_focus=True):
     """Rows under a head, with a cursor. Subclasses say what a row is and where the cursor is."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings(LISTS)
 
     def count(self) -> int:
         """How many rows there are."""

@@ -1,0 +1,28 @@
+"""From the command line to the monitor, and back."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tui.console import Console
+from tui.monitor.app import Monitor
+from tui.monitor.driver import GuardedDriver
+
+
+def show(paths: Sequence[Path], asked: argparse.Namespace, console: Console) -> int:
+    """Run the monitor until it is left; its exit code.
+
+    Over SSH the mouse stays with the operator's own terminal until `M` asks for it.
+    """
+    app = Monitor(
+        paths,
+        clock=console.clock,
+        read_only=asked.read_only,
+        slow_link=asked.slow_link,
+        plain=asked.ascii,
+    )
+    code = app.run(mouse="SSH_CONNECTION" not in console.environ)
+    if not GuardedDriver.all_taken:
+        os._exit(code or 0)  # the terminal takes nothing: flushing at exit would wait for ever
+    return app.return_code or 0 if code is None else code
