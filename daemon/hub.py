@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Protocol
 
 import structlog
+from msgspec import Struct
 
 from daemon.clock import Clock
 from daemon.replay import Journal, replay
@@ -21,16 +22,27 @@ from daemon.wire import codec
 
 log = structlog.get_logger()
 
-SUBSCRIBER_BUFFER_BYTES_MAX = 1_048_576
-"""A client that leaves so much unread is cut off from live events, until it has caught up."""
-BLOCK_BYTES = 262_144
-"""Events written at once: the buffer may overshoot by so much."""
-RECENT_BYTES_MAX = 1_048_576
-"""What is kept of the newest events, to bridge the last gap between the journal and now."""
-BEHIND_EVENTS_MAX = 50_000
-"""One who fell further behind than this is told to begin anew: a snapshot is the shorter way."""
 STALLED_S_MAX = 900.0
 """One who reads nothing for so long is hung up on."""
+
+
+class Bounds(Struct, frozen=True):
+    """How much is kept for whom.
+
+    A client that leaves `buffer_bytes_max` unread is cut off from live events, until it has caught
+    up; events are written in blocks of `block_bytes`, by which the buffer may overshoot. The newest
+    events, `recent_bytes_max` of them, are at hand to bridge the last gap between journal and now.
+    One who fell more than `behind_events_max` behind is told to begin anew: a snapshot is the
+    shorter way.
+    """
+
+    buffer_bytes_max: int = 1_048_576
+    block_bytes: int = 262_144
+    recent_bytes_max: int = 1_048_576
+    behind_events_max: int = 50_000
+
+
+BOUNDS = Bounds()
 
 
 class GoneError(Exception):
@@ -68,8 +80,9 @@ class Subscription:
 class Hub:
     """All subscriptions. Used on the event loop only; `publish` is the store's commit callback."""
 
-    def __init__(self, *, journal: Journal, clock: Clock) -> None:
+    def __init__(self, *, journal: Journal, clock: Clock, bounds: Bounds = BOUNDS) -> None:
         self._journal = journal
+        self._bounds = bounds
         self._clock = clock
         self._seq = journal.durable_seq
         self._live: dict[Subscription, None] = {}
@@ -83,7 +96,7 @@ class Hub:
 
     def publish(self, lines: Sequence[Line]) -> None:
         """Tell the live ones, and let the others find it where they look. In order of seq."""
-        for block in _blocks(lines):
+        for block in _blocks(lines, self._bounds.block_bytes):
             self._remember(block)
             self._tell(block)
             self._seq = block[-1].seq
@@ -109,7 +122,7 @@ class Hub:
     def _tell(self, block: Sequence[Line]) -> None:
         whole: bytes | None = None
         for one in list(self._live):
-            if one.outlet.waiting_bytes() > SUBSCRIBER_BUFFER_BYTES_MAX:
+            if one.outlet.waiting_bytes() > self._bounds.buffer_bytes_max:
                 del self._live[one]
                 one.seq = self._seq
                 one.fell_behind = True
@@ -123,7 +136,7 @@ class Hub:
     def _remember(self, block: Sequence[Line]) -> None:
         self._recent.extend(block)
         self._recent_bytes += sum(len(line.text) for line in block)
-        while self._recent_bytes > RECENT_BYTES_MAX:
+        while self._recent_bytes > self._bounds.recent_bytes_max:
             self._recent_bytes -= len(self._recent.popleft().text)
 
     # ---- behind ----
@@ -144,7 +157,7 @@ class Hub:
         """Bring `one` up to now, as fast as it reads."""
         while True:
             await one.outlet.drained(STALLED_S_MAX)
-            if one.fell_behind and self._seq - one.seq > BEHIND_EVENTS_MAX:
+            if one.fell_behind and self._seq - one.seq > self._bounds.behind_events_max:
                 log.warning("subscriber_resync", seq=one.seq, newest=self._seq)
                 one.outlet.write(codec.encode({"resync": one.seq}))
                 return
@@ -175,7 +188,7 @@ class Hub:
             block.append(told.line)
             size += len(told.line)
             seq = told.seq
-            if size >= BLOCK_BYTES:
+            if size >= self._bounds.block_bytes:
                 await self._send(one, block, seq)
                 block, size = [], 0
         # Nothing of a job may have come since; its place is then where the journal ended. A place
@@ -193,12 +206,12 @@ def _joined(lines: Iterable[Line]) -> bytes:
     return b"\n".join([line.text for line in lines]) + b"\n"
 
 
-def _blocks(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
-    """`lines` in runs of about BLOCK_BYTES; nearly always one."""
+def _blocks(lines: Sequence[Line], block_bytes: int) -> Iterator[Sequence[Line]]:
+    """`lines` in runs of about `block_bytes`; nearly always one."""
     start = size = 0
     for index, line in enumerate(lines):
         size += len(line.text)
-        if size >= BLOCK_BYTES:
+        if size >= block_bytes:
             yield lines[start : index + 1]
             start, size = index + 1, 0
     if start < len(lines):

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from daemon.core.job import Attempt, Failure, Image, Job, Output, Stage
+from daemon.core.job import FINISHED, Attempt, Failure, Image, Job, Output, Stage
 from daemon.core.times import describe_duration, describe_when
 from tui.clock import Clock, short_stamp, stamp
 from tui.text import (
@@ -152,7 +152,7 @@ class JobPage:
         yield "not before", self._when(job.not_before_at)
         yield "started", self._when(job.started_at)
         yield "next", self._when(job.next_at)
-        yield "deadline", self._when(job.deadline_at)
+        yield "deadline", self._when(None if job.state in FINISHED else job.deadline_at)
         yield "finished", self._when(job.finished_at)
         yield "after", ", ".join(f"job {number}" for number in job.after)
         yield "remote id", job.remote_id or ""

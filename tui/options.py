@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn
 
 from daemon.core.limits import ID_MAX
@@ -9,6 +10,8 @@ from daemon.core.suggest import did_you_mean, shown
 from daemon.core.times import parse_time
 from tui.clock import Clock
 
+HELP_CELLS = 80
+"""Given, because asking the terminal costs an import as long as the command's own work."""
 SECONDS_MAX = 10 * 365 * 86_400.0
 """Ten years: a wait of more is a slip of the finger, and sockets take no endless timeouts."""
 
@@ -24,7 +27,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=f"genq {verb}",
             description=summary,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=HELP_CELLS),
             allow_abbrev=False,
             add_help=False,
         )

@@ -123,6 +123,8 @@ def cut(text: str, cells: int) -> str:
 
 def _fitting(text: str, cells: int) -> int:
     """How many characters of `text`, which is wider, fit into `cells`."""
+    if text.isascii():
+        return max(0, cells)
     for place, character in enumerate(text):
         cells -= _width(character)
         if cells < 0:

@@ -4,7 +4,6 @@ Looked for as the daemon does (interfaces.md 3). It isn't checked here: what can
 makes no sense, names no folder, and the daemon says why.
 """
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +49,8 @@ def _find(named: str | None, environ: Mapping[str, str], cwd: Path, etc: Path) -
 
 
 def _state_dir(path: Path) -> str:
+    import tomllib  # noqa: PLC0415  only few commands have to read a configuration
+
     try:
         with path.open("rb") as file:
             tree: dict[str, Any] = tomllib.loads(file.read(CONFIG_BYTES_MAX).decode("utf-8-sig"))

@@ -63,7 +63,6 @@ def _answered(
     job: Job, work: Cancelling, intent: Intent, outcome: Outcome, policy: Policy, at: Moment
 ) -> Event:
     """The answer to a submit that was out when the job was cancelled, or to a look for it."""
-    looked_up = work.reconcile_at is not None
     match outcome:
         case Accepted() | Ready():
             return _late_answer(job, intent, outcome, at.now)
@@ -73,7 +72,7 @@ def _answered(
                 return to_cancelled(job, at.now, "no")
             waiting = msgspec.structs.replace(work, reconcile_at=max(proven_at, at.now))
             return change(job, "doubted", at.now, "cancelling", waiting)
-        case Fault() if looked_up or may_be_accepted(outcome):
+        case Fault() if may_be_accepted(outcome):
             error = failure(outcome, DOUBT)
             return cancel_doubted(job, intent, policy, at, error=error)
         case Fault(effect=effect):

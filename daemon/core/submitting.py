@@ -164,7 +164,7 @@ def _submit_failed(
 ) -> Event:
     fault, now = ruling.fault, at.now
     fields = counted(job, fault, ruling.rule)
-    if work.reconcile_at is not None or may_be_accepted(fault):
+    if may_be_accepted(fault):
         return doubted(job, work.intent, policy, at, fault=fault, **fields)
     closed = ended(job, now, "refused", fields["error"])
     resend = work.intent if work.intent.resent else None

@@ -51,6 +51,11 @@ _PARAMS: Mapping[str, Param] = {
     "watermark_enabled": SWITCH,
     "user_id": text(6, 128),
 }
+_ELSEWHERE = {
+    "prompt": "give it as the job's prompt",
+    "image_url": "give pictures as the job's images",
+    "request_id": "is set for each submit",
+}
 
 
 class CogVideoX:
@@ -72,7 +77,7 @@ class CogVideoX:
         models = tuple(dict.fromkeys((*MODELS, self._model)))
         sizes = _SIZES if model == TWO_FRAMES else _OLDER_SIZES
         table = {**_PARAMS, "size": choice(*sizes), "model": choice(*filter(None, models))}
-        problems = list(problems_of(params, table))
+        problems = list(problems_of(params, table, elsewhere=_ELSEWHERE))
         if not prompt.strip() and images == 0:
             problems.append(Problem("prompt", "give a prompt, a picture, or both"))
         if len(prompt) > PROMPT_CHARS_MAX:
@@ -216,8 +221,7 @@ def _results(found: Any) -> tuple[Result, ...]:
 def _reason(answer: Mapping[str, Any]) -> Said:
     """Why a task failed, as far as the provider says."""
     error = answer.get("error")
-    said = read_error({"error": error}, 0.0) if error else None
-    if said is not None:
+    if error and (said := read_error({"error": error}, 0.0)) is not None:
         return said
     if answer.get("content_filter"):
         return Said(message="the content filter stopped it")

@@ -25,10 +25,8 @@ _BUSY = ("1302", "1303")
 _OVERLOADED = ("1305", "1312")
 _DAILY = ("1304",)
 _PERIODIC = ("1308", "1310")
-SETTLED = frozenset(
-    (*_KEY, *_ACCOUNT, *_BALANCE, *_GONE, *_REQUEST, *MODERATED)
-    + (*_BUSY, *_OVERLOADED, *_DAILY, *_PERIODIC)
-)
+_QUOTA = (*_BUSY, *_OVERLOADED, *_DAILY, *_PERIODIC)
+SETTLED = frozenset({*_KEY, *_ACCOUNT, *_BALANCE, *_GONE, *_REQUEST, *MODERATED, *_QUOTA})
 """Codes which say by themselves that the request was refused."""
 
 

@@ -49,8 +49,9 @@ class Fetcher:
         A relative link is one of the origin of `target`, which alone gets `headers`. Errors of
         the sink pass through.
         """
+        limit = asyncio.timeout(DOWNLOAD_S_MAX)
         try:
-            async with asyncio.timeout(DOWNLOAD_S_MAX) as limit:
+            async with limit:
                 return await self._follow(sink, url_of(link, target), URL(target).origin(), headers)
         except LinkError as error:
             return _fault("protocol", str(error))

@@ -57,8 +57,11 @@ def matching(fits: Callable[[str], bool], expected: str) -> Param:
 SWITCH = Param("true or false", lambda value: isinstance(value, bool))
 
 
-def problems_of(params: Mapping[str, Any], table: Mapping[str, Param]) -> Iterator[Problem]:
-    """Every param that isn't in `table`, or doesn't fit there.
+def problems_of(
+    params: Mapping[str, Any], table: Mapping[str, Param], elsewhere: Mapping[str, str] = {}
+) -> Iterator[Problem]:
+    """Every param that isn't in `table`, or doesn't fit there. `elsewhere` tells of the provider's
+    other fields where they come from.
 
     >>> table = {"duration": choice(5, 10)}
     >>> [str(one.message) for one in problems_of({"duraton": 5, "duration": 7}, table)]
@@ -66,7 +69,9 @@ def problems_of(params: Mapping[str, Any], table: Mapping[str, Param]) -> Iterat
     """
     for name, value in params.items():
         param = table.get(name)
-        if param is None:
+        if name in elsewhere:
+            yield Problem(f"params.{name}", elsewhere[name])
+        elif param is None:
             hint = did_you_mean(name, table) or f"; there are {', '.join(sorted(table))}"
             yield Problem(f"params.{name}", f"unknown param{hint}")
         elif not param.fits(value):

@@ -33,7 +33,7 @@ _UNWRITABLE = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
 }
-_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DETAIL_CHARS_MAX = 200
 
 
@@ -73,6 +73,23 @@ def _connect(uri: str) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=STATEMENTS_MAX,
     )
+
+
+def fold(connection: sqlite3.Connection) -> bool:
+    """Whether all of the -wal file is in the journal now, and the file empty; waits for no reader.
+
+    Raises sqlite3.Error for what is neither a lock nor a lack of room.
+    """
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except sqlite3.Error as error:
+        if primary(error) not in _LOCKED | {sqlite3.SQLITE_FULL}:
+            raise
+        return False
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
+    return not busy
 
 
 def beside(path: Path, suffix: str) -> Path:

@@ -6,8 +6,9 @@ anew each time, and it may wait for seconds. So while facts wait to be stored, t
 stands still for a moment, and the lock is free.
 """
 
-import asyncio
 import threading
+from collections.abc import Callable
+from typing import Protocol
 
 PATIENCE_S = 0.001
 """The loop goes on for so long before it stands still, and in between."""
@@ -15,13 +16,26 @@ STAND_S = 0.002
 """For so long at most: about as a busy thread would take by itself, were it fair."""
 
 
-class Handover:
-    """Used on the loop, but for `ring`."""
+class Timer(Protocol):
+    """A call that may still be called off."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def cancel(self) -> None:
+        """Don't make it."""
+
+
+class Handover:
+    """`call_later` is the loop's. Used on the loop, but for `ring`."""
+
+    def __init__(
+        self,
+        call_later: Callable[[float, Callable[[], None]], Timer],
+        *,
+        stand_s: float = STAND_S,
+    ) -> None:
+        self._call_later = call_later
+        self._stand_s = stand_s
         self._bell = threading.Event()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._waiting = 0
         self.paused = False
         """While there is no use in it: the thread waits too."""
@@ -31,7 +45,7 @@ class Handover:
         self._waiting += 1
         self._bell.clear()
         if self._timer is None:
-            self._timer = self._loop.call_later(PATIENCE_S, self._stand)
+            self._timer = self._call_later(PATIENCE_S, self._stand)
 
     def settle(self, count: int = 1) -> None:
         """`count` things are done, and the loop knows."""
@@ -48,6 +62,6 @@ class Handover:
         self._timer = None
         if self._waiting == 0 or self.paused:
             return
-        if self._bell.wait(STAND_S):
+        if self._bell.wait(self._stand_s):
             self._bell.clear()
-        self._timer = self._loop.call_later(PATIENCE_S, self._stand)
+        self._timer = self._call_later(PATIENCE_S, self._stand)

@@ -44,6 +44,8 @@ def open_folder(folder: Path, upgrades: Sequence[str], *, now: float) -> Loaded:
         fresh = not journal.exists() or journal.stat().st_size == 0
         left = _left_as(folder)
         suspect = left is None or left != _look(journal)
+        if not fresh and not os.access(journal, os.W_OK):
+            raise StoreUnwritableError(f"{journal}: can't be written")
         if fresh and wal_bytes(journal):
             raise damaged(journal, f"it is empty or missing, but {journal.name}-wal is there")
         known = len(upgrades)

@@ -194,9 +194,9 @@ class SqliteStore:
         if chore.done.done():
             return
         if isinstance(result, sqlite3.Error):
-            words = stalled(result)
-            error = translate(result, self._journal) if words is None else StoreError(words)
-            chore.done.set_exception(error)
+            why = stalled(result)
+            plain = None if why is None else StoreError(f"{self._journal}: {why}")
+            chore.done.set_exception(plain or translate(result, self._journal))
         elif isinstance(result, int):
             chore.done.set_result(result)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from daemon.store.connections import primary
+from daemon.store.connections import fold, primary
 from daemon.store.groups import Group
 from daemon.store.handover import Handover
 from daemon.store.paid import FULL, PaidFile
@@ -85,7 +85,7 @@ class Writer:
         self._loop = loop
         self._retry_s = retry_s
         self._idle_s = idle_s
-        self._handover = Handover(loop)
+        self._handover = Handover(loop.call_later)
         self._inbox: SimpleQueue[Entry | Chore | None] = SimpleQueue()
         self._ahead: deque[Entry | Chore | None] = deque()
         self._stopping = threading.Event()
@@ -134,6 +134,10 @@ class Writer:
         self._handover.paused = why is not None
         self._listener.troubled(why)
 
+    def _died(self, error: Exception, entries: list[Entry]) -> None:
+        self._handover.paused = True
+        self._listener.died(error, entries)
+
     # ---- on the thread ----
 
     def _run(self) -> None:
@@ -144,7 +148,7 @@ class Writer:
                 else:
                     self._store(item)
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
-            self._tell(self._listener.died, error, self._taken)
+            self._tell(self._died, error, self._taken)
         finally:
             if self._link is not None:
                 self._link.close()
@@ -166,9 +170,9 @@ class Writer:
         """Nothing came for a while: what is put off until then."""
         if self._trouble is not None:
             self._ease()
-        elif self._unfolded:
-            self._attempt(lambda: self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)"))
-            self._unfolded = False
+            return
+        self._reserve.fill()
+        self._unfolded = not fold(self._open())
 
     def _store(self, first: Entry) -> None:
         group = self._gather(first)

@@ -39,6 +39,8 @@ HELD_REASONS = {
 }
 SENDS_AT_ONCE_MAX = 4
 """More effects of one job at one moment are a loop without a wait."""
+SENT_BACK_MAX = 25
+"""A job that prepares so often without being sent is picked for nothing."""
 
 
 class ViolationError(AssertionError):
@@ -61,6 +63,7 @@ class Auditor:
         self.refused: Counter[str] = Counter()
         self.allowed_again: Counter[str] = Counter()
         self.edges: set[tuple[str, str, str]] = set()
+        self._sent_back: Counter[int] = Counter()
         self._at_once: Counter[tuple[int, float]] = Counter()
         self._polled: dict[str, float] = {}
 
@@ -102,8 +105,11 @@ class Auditor:
         must(after.rev == before.rev + 1, f"rev {before.rev} -> {after.rev}")
         must(after.attempt >= before.attempt, f"attempt fell: {event}")
         must(after.errors_total >= before.errors_total, f"errors_total fell: {event}")
+        self._sent_back[after.id] += event.type == "interrupted"
+        must(self._sent_back[after.id] <= SENT_BACK_MAX, f"sent back again and again: {event}")
         must(event.at == after.updated_at, f"updated_at isn't when it happened: {event}")
         if event.type == "submitting":
+            self._sent_back[after.id] = 0
             intent = getattr(after.work, "intent", None)
             if not isinstance(intent, Intent):
                 raise ViolationError(f"no intent in {after}")

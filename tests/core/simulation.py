@@ -36,7 +36,7 @@ from daemon.core.decisions import settle, waited
 from daemon.core.events import Event
 from daemon.core.faults import Rule
 from daemon.core.gate import Gate, admits, on_the_way, reopens_at
-from daemon.core.job import Held, Job, Queued, Stage
+from daemon.core.job import Held, InDoubt, Job, Queued, Stage
 from daemon.core.judge import Moment, close, reopen
 from daemon.core.machine import evolve, next_effect
 from daemon.core.outcomes import Outcome, Picked
@@ -130,6 +130,7 @@ class Simulation:
         self.stored: dict[int, Job] = {}
         self.vendors = {n: FakeVendor(n, p, chance) for n, p in plan.policies.items()}
         self.commanded: Counter[str] = Counter()
+        self._worst_crashes = 0
         self._chance = chance
         self._order = itertools.count()
         self._keys = itertools.count(1)
@@ -157,6 +158,7 @@ class Simulation:
         for _ in range(plan.pauses):
             self._at(between(chance, self.now, end), "pause", one_of(chance, names))
         self._at(end, "calm")
+        self._at(end + HOUR / 4, "calm")  # answers that were out brought news of the storm
         self._run_until(end)
         self._run_until(end + 3 * HOUR)
         self._check_the_end()
@@ -270,11 +272,10 @@ class Simulation:
     def act(self, job: Job, asked: Command) -> None:
         """Have an operator do something to `job`; a refusal is an answer too."""
         if isinstance(asked, Resolve) and asked.how == "attach":
-            keys = self.auditor.keys[job.id]
-            found = self.vendors[job.provider].tasks(keys)
-            if not found:
+            if not isinstance(job.work, InDoubt):
                 return
-            asked = Resolve("attach", found[-1].remote_id)
+            found = self.vendors[job.provider].tasks({job.work.intent.key})
+            asked = Resolve("attach", found[-1].remote_id if found else "")
         policy = self.plan.policies[job.provider]
         try:
             events = command(job, asked, policy, self._moment(), by="ana")
@@ -384,7 +385,9 @@ class Simulation:
             case effects.Submit(intent=intent):
                 self.auditor.submitted(job, effect, self.gates[job.provider], self.now)
                 latency_s = between(self._chance, 0.1, limits.submit_timeout_s)
-                return vendor.submit(intent, self.now), latency_s ** between(self._chance, 0.2, 1)
+                latency_s **= between(self._chance, 0.2, 1.0)
+                self._perhaps_crash(job, latency_s)
+                return vendor.submit(intent, self.now), latency_s
             case effects.Lookup(intent=intent):
                 return vendor.lookup(intent, self.now), quick
             case effects.Poll(remote=remote):
@@ -394,6 +397,15 @@ class Simulation:
                 return vendor.fetch(job.id, remote), quick * 10
             case effects.Stop(remote=remote):
                 return vendor.stop(remote, self.now), quick
+
+    def _perhaps_crash(self, job: Job, within_s: float) -> None:
+        """The worst moment to die is while a paid request is out, and the probe's above all."""
+        probing = self.gates[job.provider].probe == job.id
+        if self._worst_crashes < self.plan.crashes and happens(
+            self._chance, 0.3 if probing else 0.03
+        ):
+            self._worst_crashes += 1
+            self._at(self.now + within_s / 2, "crash")
 
     def _on_outcome(self, number: int, token: int, outcome: Outcome) -> None:
         flight = self._flights.get(number)

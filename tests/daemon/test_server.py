@@ -265,7 +265,7 @@ async def test_a_client_that_reads_nothing_of_an_answer_is_hung_up_on(served: Se
     served.desk.add_jobs(400, prompt="p" * 5_000)
     stuck = await served.client()
     other = await served.client()
-    stuck.reader._transport.pause_reading()  # type: ignore[attr-defined]  # noqa: SLF001
+    stuck.stop_reading()
     await stuck.send(Ls(id=1))
     assert (await other.ask(Ping(id=1)))["ok"]
     assert served.server.clients == 2

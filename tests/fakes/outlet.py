@@ -7,14 +7,16 @@ from collections.abc import Callable
 
 from daemon.hub import GoneError
 
-LOW_BYTES = 65_536
-
 
 class FakeOutlet:
-    """`take` gets what the client reads. `stall` and `flow` stop and start its reading."""
+    """`take` gets what the client reads. `stall` and `flow` stop and start its reading.
 
-    def __init__(self, take: Callable[[bytes], None]) -> None:
+    It counts as drained with no more than `low_bytes` kept.
+    """
+
+    def __init__(self, take: Callable[[bytes], None], *, low_bytes: int = 65_536) -> None:
         self._take = take
+        self._low_bytes = low_bytes
         self._kept = bytearray()
         self._moved = asyncio.Event()
         self.stalled = False
@@ -47,7 +49,7 @@ class FakeOutlet:
         return len(self._kept)
 
     async def drained(self, limit_s: float) -> None:
-        while len(self._kept) > LOW_BYTES and not self.gone:
+        while len(self._kept) > self._low_bytes and not self.gone:
             self._moved.clear()
             await self._moved.wait()
         if self.gone:

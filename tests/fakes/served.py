@@ -41,6 +41,11 @@ class ByHand:
             self.writer.write(frame if isinstance(frame, bytes) else codec.encode(frame))
         await self.writer.drain()
 
+    def stop_reading(self) -> None:
+        """Leave everything that comes where it is."""
+        assert isinstance(self.writer.transport, asyncio.Transport)
+        self.writer.transport.pause_reading()
+
     async def line(self) -> bytes:
         """The next line, without its newline; empty at the end."""
         async with asyncio.timeout(5):

@@ -172,6 +172,11 @@ class SocketDaemon:
             if listening:
                 writer.write(line + b"\n")
 
+    async def drained(self) -> None:
+        """Wait until clients have taken what was sent."""
+        for writer in list(self._writers):
+            await writer.drain()
+
     def _send(self, event: Event) -> None:
         self.events.append(event)
         self.raw(msgspec.json.encode(event))

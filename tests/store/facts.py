@@ -12,6 +12,7 @@ from daemon.store.port import Batch, Line, Loaded, Paid, StoreError
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
+    from pathlib import Path
 
     from daemon.store.port import JobStore
 
@@ -91,6 +92,10 @@ class Pen:
             for kind in kinds
         )
         return self._store.append(Batch(events))
+
+
+def names(folder: Path, pattern: str = "*") -> list[str]:
+    return sorted(path.name for path in folder.glob(pattern))
 
 
 async def all_jobs(store: JobStore, page: int = 1_000) -> list[Job]:

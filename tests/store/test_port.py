@@ -14,7 +14,7 @@ from daemon.core.events import Event, streamed
 from daemon.core.gate import Closure, Gate
 from daemon.core.job import Failure
 from daemon.store.port import Batch, StoreError
-from tests.store.facts import Heard, Pen, all_jobs, new_job, running_job
+from tests.store.facts import Heard, Pen, all_jobs, names, new_job, running_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,7 +276,7 @@ async def test_a_backup_is_made_while_the_journal_is_in_use(
     await store.backup(str(tmp_path / "copy.sqlite3"))
     await pen.add(new_job(2))
     assert (tmp_path / "copy.sqlite3").stat().st_size > 0
-    assert [path.name for path in tmp_path.glob("*copy*")] == ["copy.sqlite3"]
+    assert names(tmp_path, "*copy*") == ["copy.sqlite3"]
     assert await store.size_bytes() > 0
 
 

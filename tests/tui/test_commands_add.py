@@ -177,11 +177,13 @@ def test_pictures_that_are_none_are_refused_without_waiting_for_them(
     daemon: FakeDaemon, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").touch()
+    (tmp_path / "text").write_text("<html>")
     os.mkfifo(tmp_path / "pipe")
     with (tmp_path / "large").open("wb") as file:
         file.truncate(64 * 1024 * 1024 + 1)
     for name, message in (
         ("empty", "is empty"),
+        ("text", "is no picture: send a PNG, JPEG, WebP, GIF or BMP"),
         ("pipe", "is no file"),
         ("large", "has 67,108,865 bytes; the limit is 67,108,864"),
     ):

@@ -103,7 +103,7 @@ def test_lines_are_kept_apart_where_there_is_room_for_them() -> None:
         ("서울", 4),
         ("e\u0301", 1),
         ("🎬", 2),
-        ("Ｗ", 2),
+        ("\uff37", 2),
         ("한", 2),
         ("…·␛", 3),
     ],

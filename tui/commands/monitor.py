@@ -31,6 +31,6 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     paths = candidates(asked.socket, console.environ, state_dir)
     show = import_module("tui.monitor.show").show
     code: int = show(paths, asked, console)
-    console.note("the daemon goes on; `genq` shows it again")
-    console.flush()
+    if code == 0:  # else a signal ended it, or there is no terminal any more to say it on
+        console.note("the daemon goes on; `genq` shows it again")
     return code

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
@@ -24,14 +25,16 @@ from tui.clock import Clock
 from tui.monitor import orders
 from tui.monitor.actions import CHANGING
 from tui.monitor.board import Board
-from tui.monitor.driver import BACKLOG_MAX, GuardedDriver, terminal_is_gone
+from tui.monitor.driver import BACKLOG_MAX, TERMINAL_GONE, GuardedDriver, terminal_is_gone
 from tui.monitor.feed import Feed
 from tui.monitor.guard import ControlGuard, PlainSigns
 from tui.monitor.link import LostError
+from tui.monitor.screens.dialog import Dialog
 from tui.monitor.screens.frame import Frame
 from tui.monitor.screens.jobs import JobsScreen
 from tui.monitor.symbols import AWAY, LIVE, PAUSED
 from tui.monitor.view import Sort, View
+from tui.monitor.widgets.entry import Entry
 from tui.text import Cell, Style, clean, counted
 from tui.wording import STATE_SHOWN
 
@@ -44,8 +47,6 @@ TICK_S = 1.0
 STEP_S_MAX = 0.008
 """So long the list is built anew before others get a turn of the loop."""
 SAID_S = 6.0
-TERMINAL_GONE = 129
-"""The exit code of what SIGHUP ended."""
 
 
 class _Why(msgspec.Struct):
@@ -100,6 +101,7 @@ class Monitor(App[int]):
         self.asked: dict[int, str] = {}
         self.frozen: dict[int, Job] | None = None
         self.frozen_total = 0
+        self.rearranged = False
         self._frame_s = FRAME_SLOW_S if slow_link else FRAME_S
         self._filters_of_ours: list[LineFilter] = [ControlGuard()]
         if plain:
@@ -141,6 +143,15 @@ class Monitor(App[int]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's, and the guard before them: nothing passes it."""
         return [*self._filters_of_ours, *super().get_line_filters()]
+
+    def on_key(self, event: events.Key) -> None:
+        """A key that was on its way elsewhere when something to type into opened is typed there.
+
+        Keys that come in one burst are all sent to what has the focus before the first has acted.
+        """
+        target = self.focused or self.screen
+        if isinstance(target, Entry | Dialog) and target.takes(event):
+            event.prevent_default()
 
     def action_leave(self) -> None:
         """Quit; the daemon goes on."""
@@ -202,6 +213,7 @@ class Monitor(App[int]):
                 loop.call_soon(self._arrange_on)
                 return
         self._arranging = None
+        self.rearranged = True
         self.wake()
 
     # ---- what is said ----

@@ -14,6 +14,8 @@ from textual.drivers.linux_driver import LinuxDriver
 QUEUED_WRITES_MAX = 10_000
 """More than is ever drawn while nothing is read: what is drawn waits for the backlog to go."""
 CLOSE_S_MAX = 1.0
+TERMINAL_GONE = 129
+"""The exit code of what SIGHUP ended."""
 BACKLOG_MAX = 3
 """With more pieces than these unread, nothing new is drawn."""
 
@@ -64,6 +66,13 @@ class GuardedDriver(LinuxDriver):
             usual.stop()
             self._writer_thread = PatientWriter(self._file)
             self._writer_thread.start()
+
+    def run_input_thread(self) -> None:
+        """Read keys until told to stop, or until the terminal is gone: that ends the app."""
+        try:
+            super().run_input_thread()
+        except OSError:
+            self._app.call_later(self._app.exit, TERMINAL_GONE)
 
     def close(self) -> None:
         """Write what is left, if the terminal takes it: `all_taken` says so."""

@@ -69,19 +69,22 @@ class Confirm(Dialog[bool]):
         """Whether yes would be taken: the number, if one is asked for, was typed."""
         return not self.question.number or self.typed == str(self.question.number)
 
-    def on_key(self, event: events.Key) -> None:
+    def takes(self, event: events.Key) -> bool:
         """Take the digits of the number."""
-        if self.question.number and event.character is not None and event.character.isdigit():
-            self.typed = (self.typed + event.character)[:9]
-            event.stop()
-        elif self.question.number and event.key == "backspace":
+        if self.deaf or not self.question.number:
+            return False
+        if event.key == "backspace":
             self.typed = self.typed[:-1]
-            event.stop()
+        elif event.character is not None and event.character.isdigit():
+            self.typed = (self.typed + event.character)[:9]
+        else:
+            return False
         self.say_lines()
+        return True
 
     def action_yes(self) -> None:
         """Agree, if the number was typed."""
-        if self.ready:
+        if self.ready and not self.deaf:
             self.dismiss(True)
 
     def action_keep(self) -> None:

@@ -40,6 +40,16 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
         """Whether it is too early for an answer."""
         return asyncio.get_running_loop().time() < self._hears_at
 
+    def takes(self, event: events.Key) -> bool:  # noqa: ARG002  dialogs say which they take
+        """Take a key that means something here beside the bindings; whether it did."""
+        return False
+
+    def on_key(self, event: events.Key) -> None:
+        """What is taken means nothing else."""
+        if self.takes(event):
+            event.stop()
+            event.prevent_default()
+
     async def on_event(self, event: events.Event) -> None:
         """Keys and clicks that come too early are dropped."""
         early = isinstance(event, events.Key | events.Click | events.MouseDown | events.Paste)

@@ -7,8 +7,8 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from daemon.core.events import Event
-from tui.monitor.actions import EVENTS, EVERYWHERE, LISTS, bindings
 from tui.monitor import board
+from tui.monitor.actions import EVENTS, EVERYWHERE, LISTS, bindings
 from tui.monitor.screens.frame import Frame
 from tui.monitor.stories import entry_head, entry_row, mentions, moment, story
 from tui.monitor.symbols import CURSOR, RULE

@@ -75,6 +75,10 @@ class JobsScreen(Acting):
         if not app.frozen:
             self._follow(now)
         table.lay_out()
+        if app.rearranged:
+            app.rearranged = False
+            table.redraw()  # so that it knows how many rows there are
+            table.see_cursor()
         table.redraw()
         self._draw_pane(now)
         self._draw_stream()

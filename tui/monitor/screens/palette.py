@@ -69,17 +69,17 @@ class Palette(Dialog[str]):
             lines.append(Line((Cell("   nothing is called so", "dim"),)))
         self.fixed("text").show(lines)
 
-    def on_key(self, event: events.Key) -> None:
+    def takes(self, event: events.Key) -> bool:
         """Letters narrow it."""
         if event.key == "backspace":
             self.typed = self.typed[:-1]
         elif event.is_printable and event.character is not None:
             self.typed = clean(self.typed + event.character)[:TYPED_CHARS_MAX]
         else:
-            return
-        event.stop()
+            return False
         self.index = 0
         self.say_lines()
+        return True
 
     def action_move(self, by: int) -> None:
         """To another line."""

@@ -75,12 +75,13 @@ class SortPicker(Dialog[str]):
             lines.append(Line(cells, "cursor" if here else "plain"))
         self.fixed("text").show(lines)
 
-    def on_key(self, event: events.Key) -> None:
+    def takes(self, event: events.Key) -> bool:
         """A letter chooses its key."""
         for name in self.names:
             if event.character == LETTERS[name]:
-                event.stop()
                 self.dismiss(name)
+                return True
+        return False
 
     def action_move(self, by: int) -> None:
         """To another line."""

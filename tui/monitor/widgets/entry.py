@@ -94,12 +94,18 @@ class Entry(Lines, can_focus=True):
         """Printable keys are typed, whatever they mean elsewhere."""
         return character is not None and character.isprintable()
 
+    def takes(self, event: events.Key) -> bool:
+        """Type a printable key; whether it was one."""
+        if not event.is_printable or event.character is None:
+            return False
+        self._insert(event.character)
+        return True
+
     def on_key(self, event: events.Key) -> None:
-        """Type a character."""
-        if event.is_printable and event.character is not None:
+        """What is typed means nothing else."""
+        if self.takes(event):
             event.stop()
             event.prevent_default()
-            self._insert(event.character)
 
     def on_paste(self, event: events.Paste) -> None:
         """Type many."""
