@@ -17,6 +17,7 @@ BENCHMARKS = {
     "idle": "bench.resting",
     "ready": "bench.resting",
     "polls": "bench.resting",
+    "fanout": "bench.fanout",
 }
 
 

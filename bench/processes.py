@@ -1,6 +1,5 @@
 """What processes take, from /proc: memory and processor time, children included."""
 
-import os
 import time
 from pathlib import Path
 
@@ -58,7 +57,7 @@ class Meter:
 
 def _tasks(pid: int) -> list[Path]:
     try:
-        return [PROC / str(pid) / "task" / name for name in os.listdir(PROC / str(pid) / "task")]
+        return list((PROC / str(pid) / "task").iterdir())
     except OSError:
         return []  # it has ended
 

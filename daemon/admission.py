@@ -56,8 +56,13 @@ def admit(rows: Sequence[Row], known: Known) -> Admission:
         jobs.extend(_jobs(row, first_ids[index], after, images, known))
     problems.extend(_cycles(rows, edges))
     if problems:
-        return Admission((), tuple(problems), ())
+        return Admission((), tuple(sorted(problems, key=_place)), ())
     return Admission(tuple(jobs), (), tuple(_warnings(rows, known)))
+
+
+def _place(problem: RowProblem) -> int:
+    """Where it is told: what is wrong with all of the add first, then row by row."""
+    return -1 if problem.row is None else problem.row
 
 
 def _total(rows: Sequence[Row]) -> Iterator[RowProblem]:

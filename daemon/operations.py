@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, assert_never
 
 import msgspec
+from msgspec import UNSET
 
 from daemon.book import Book
 from daemon.clock import Clock
@@ -20,7 +21,7 @@ from daemon.core.commands import (
 )
 from daemon.core.events import Event, EventType
 from daemon.core.gate import Gate
-from daemon.core.job import Job, public
+from daemon.core.job import Attempt, Job, live_remote, public
 from daemon.core.judge import close, gate_events, reopen
 from daemon.intake import Intake
 from daemon.listing import Listing
@@ -99,7 +100,7 @@ class Operations:
         shown = explain.shown(job, self._reporter.scene(job))
         await self._book.durable()
         value: dict[str, Any] = msgspec.to_builtins(shown)
-        value["attempts"] = msgspec.to_builtins(job.attempts)
+        value["attempts"] = msgspec.to_builtins(_attempts(job))
         return value
 
     # ---- acting on jobs ----
@@ -205,6 +206,18 @@ class Operations:
             for number in request.jobs:
                 self._job(number)
         return await self._waiting.wait(request, progress)
+
+
+def _attempts(job: Job) -> tuple[Attempt, ...]:
+    """The attempts of `job`; how often a living task was polled is in the working memory."""
+    attempts = () if job.attempts is UNSET else job.attempts
+    remote = live_remote(job)
+    if remote is None:
+        return attempts
+    return tuple(
+        msgspec.structs.replace(one, polls=remote.polls) if one.key == remote.key else one
+        for one in attempts
+    )
 
 
 def _command(request: messages.Act) -> Command:

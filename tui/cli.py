@@ -3,11 +3,14 @@
 A verb's modules are imported when it is used, and only then: a command answers in 0.15 s.
 """
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NamedTuple
+
+from msgspec import DecodeError
 
 from daemon import __version__
 from daemon.core.suggest import did_you_mean, shown
@@ -21,6 +24,7 @@ FAILED = 1
 USAGE = 2
 UNREACHABLE = 3
 INTERRUPTED = 130
+STDOUT = 1
 
 
 class Verb(NamedTuple):
@@ -33,6 +37,8 @@ class Verb(NamedTuple):
 
 
 VERBS: dict[str, Verb] = {
+    "monitor": Verb("tui.commands.monitor", "Watch and steer the queue, full screen."),
+    "tui": Verb("tui.commands.monitor", "The same as monitor."),
     "add": Verb("tui.commands.add", "Add a job, or the jobs of a file: all of them or none."),
     "status": Verb("tui.commands.status", "Counts, providers, problems, the daemon: one screen."),
     "ls": Verb("tui.commands.ls", "List jobs."),
@@ -61,8 +67,6 @@ VERBS: dict[str, Verb] = {
     "ping": Verb("tui.commands.ping", "Ask whether the daemon answers."),
     "help": Verb("tui.commands.help", "Tell what a command takes."),
 }
-ALONE = ("monitor", "status")
-"""What bare `genq` does on a terminal, as far as it is there; without one it is the last."""
 
 
 def parser_of(name: str) -> Parser:
@@ -95,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _drop_output() -> None:
     """Forget what can't be written: Python would try once more at exit, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
 
 
 def run(argv: Sequence[str], console: Console) -> int:
@@ -122,6 +126,11 @@ def run(argv: Sequence[str], console: Console) -> int:
     except (UnreachableError, NoSocketError, ProtocolMismatchError) as error:
         console.note(clean(f"genq: {error}"))
         return UNREACHABLE
+    except DecodeError as error:
+        console.note(
+            clean(f"genq: an answer that it can't read, of another genqd perhaps: {error}")
+        )
+        return FAILED
     except ServerError as error:
         console.note(clean(f"genq: {error}"))
         return _CODES.get(error.body.code, FAILED)
@@ -156,8 +165,7 @@ def _split(argv: Sequence[str], console: Console) -> tuple[str, list[str]]:
         if word in ("--socket", "--config") and rest:
             before.append(rest.pop(0))
     if not rest:
-        alone = [name for name in ALONE if name in VERBS]
-        return alone[0 if console.is_terminal else -1], before
+        return "monitor" if console.can_ask and "--json" not in before else "status", before
     name = rest.pop(0)
     if name not in VERBS:
         near = did_you_mean(name, VERBS) or "; `genq help` lists them"
@@ -177,13 +185,13 @@ def _text(argv: Sequence[str]) -> Sequence[str]:
 
 def _console() -> Console:
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             # JSON is UTF-8 whatever the locale is, and no letter of a prompt may end a command.
             stream.reconfigure(encoding="utf-8", errors="replace")
     return Console(
-        out=sys.stdout,
-        err=sys.stderr,
-        source=sys.stdin,
+        out=sys.stdout or io.StringIO(),  # None where the caller closed it
+        err=sys.stderr or io.StringIO(),
+        source=sys.stdin or io.StringIO(),
         environ=os.environ,
         clock=SystemClock(),
     )

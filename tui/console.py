@@ -7,7 +7,6 @@ from typing import Any, TextIO
 import msgspec
 
 from tui.clock import Clock
-from tui.text import Style, paint
 
 COLUMNS_USUAL = 80
 COLUMNS_MAX = 1_000
@@ -74,10 +73,6 @@ class Console:
             return os.get_terminal_size(stream.fileno()).columns or COLUMNS_USUAL
         except (OSError, ValueError):
             return COLUMNS_USUAL
-
-    def paint(self, text: str, style: Style) -> str:
-        """A cleaned text, coloured if standard output takes colours."""
-        return paint(text, style, colour=self.colour)
 
     # ---- writing; whatever is foreign in a text was cleaned before ----
 

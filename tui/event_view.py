@@ -11,7 +11,7 @@ from tui.text import Style, clean, counted, cut, pad, paint
 from tui.wording import failure_shown, job_called
 
 TYPE_CELLS = 16
-JOB_CELLS = 8
+JOB_CELLS = 10
 PROVIDER_CELLS = 10
 _STYLES: dict[str, Style] = {
     "succeeded": "green",

@@ -50,7 +50,6 @@ _ATTEMPT_COLUMNS = (
     Column("ENDED"),
     Column("POLLS", right=True),
     Column("RESULT"),
-    Column("REMOTE ID"),
 )
 
 
@@ -201,13 +200,14 @@ class JobPage:
                 Cell(self._short(one.finished_at), "dim"),
                 Cell(str(one.polls)),
                 Cell(one.result or "open"),
-                Cell(one.remote_id or "-"),
             )
             for one in attempts
         ]
         if rows:
             yield from table(_ATTEMPT_COLUMNS, rows, cells=self._cells, colour=self._colour)
         for one in attempts:
+            task = f", remote id {one.remote_id}" if one.remote_id else ""
+            yield from self._wrapped(f"try {one.attempt}: key {one.key}{task}")
             if one.error is not None:
                 yield from self._wrapped(f"try {one.attempt}: {failure_shown(one.error)}")
 

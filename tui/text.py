@@ -31,6 +31,10 @@ _PLAIN = re.compile(
     "\uff01-\uff5e]*"
 )
 """Letters and signs that nearly all text is made of; none of them needs a second look."""
+_NARROW = re.compile(
+    "[ -~\u00a1-\u00ac\u00ae-\u024f\u0400-\u044f\u2010-\u2027\u2190-\u21ff\u2500-\u259f]*"
+)
+"""Those of them that take one cell each."""
 _LINE_BREAKS = frozenset("\n\r\x0b\x0c\x85\u2028\u2029")
 _HANGUL_FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
 _MARKS = frozenset({"Mn", "Me"})
@@ -100,7 +104,7 @@ def width(text: str) -> int:
     >>> width("kite"), width("红风筝"), width("e\\u0301")
     (4, 6, 1)
     """
-    return len(text) if text.isascii() else sum(map(_width, text))
+    return len(text) if _NARROW.fullmatch(text) else sum(map(_width, text))
 
 
 @lru_cache(maxsize=4_096)
@@ -123,7 +127,7 @@ def cut(text: str, cells: int) -> str:
 
 def _fitting(text: str, cells: int) -> int:
     """How many characters of `text`, which is wider, fit into `cells`."""
-    if text.isascii():
+    if _NARROW.fullmatch(text):
         return max(0, cells)
     for place, character in enumerate(text):
         cells -= _width(character)

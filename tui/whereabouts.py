@@ -21,19 +21,22 @@ class NoConfigError(Exception):
 
 def state_folder(
     named: str | None, environ: Mapping[str, str], cwd: Path, *, etc: Path = ETC
-) -> Path | None:
+) -> Path:
     """The state folder of the configuration that counts, or of the built-in one without any.
 
     `named` is `--config`. Raises NoConfigError if that, or $GENQ_CONFIG, isn't a file.
     """
     path = _find(named, environ, cwd, etc)
     service = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    asked = environ.get("GENQ_DAEMON__STATE_DIR") or service
+    if override := environ.get("GENQ_DAEMON__STATE_DIR") or service:
+        return cwd / override
     if path is None:
         user = _user_folder(environ, "XDG_STATE_HOME", ".local/state") or cwd
-        return user / "genq" / (asked or _STATE)
-    base = SYSTEM_STATE if path.is_relative_to(etc) else path.parent
-    return base / (asked or _state_dir(path))
+        return user / "genq" / _STATE
+    folder = _state_dir(path)
+    if path.is_relative_to(etc) and not folder.is_absolute():
+        return SYSTEM_STATE
+    return path.parent / folder
 
 
 def _find(named: str | None, environ: Mapping[str, str], cwd: Path, etc: Path) -> Path | None:
@@ -48,7 +51,7 @@ def _find(named: str | None, environ: Mapping[str, str], cwd: Path, etc: Path) -
     return next((path for path in (*places, cwd / FILE_NAME) if path.is_file()), None)
 
 
-def _state_dir(path: Path) -> str:
+def _state_dir(path: Path) -> Path:
     import tomllib  # noqa: PLC0415  only few commands have to read a configuration
 
     try:
@@ -56,8 +59,8 @@ def _state_dir(path: Path) -> str:
             tree: dict[str, Any] = tomllib.loads(file.read(CONFIG_BYTES_MAX).decode("utf-8-sig"))
         folder = tree["daemon"]["state_dir"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return _STATE
-    return folder if isinstance(folder, str) else _STATE
+        folder = _STATE
+    return Path(folder) if isinstance(folder, str) and folder else Path(_STATE)
 
 
 def _user_folder(environ: Mapping[str, str], variable: str, below_home: str) -> Path | None:

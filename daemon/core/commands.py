@@ -1,6 +1,6 @@
 """What operators ask of one job, and what follows: events, or a refusal that says what to do."""
 
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -102,6 +102,8 @@ def command(job: Job, asked: Command, policy: Policy, at: Moment, *, by: str | N
             return (_resolve(job, asked, policy, at.now, by),)
         case Edit():
             return (_edit(job, asked, at.now, by),)
+        case never:
+            assert_never(never)
 
 
 def _said(by: str | None, reason: str) -> dict[str, Any]:
@@ -171,7 +173,7 @@ def _anew(job: Job, kind: EventType, work: Queued, now: float, **fields: Any) ->
 def _resume(
     job: Job, kind: EventType, remote: Remote, policy: Policy, now: float, **fields: Any
 ) -> Event:
-    """Go on where the paid work is: fetch known results, else ask for them, as soon as may be."""
+    """Go on where the paid work is: fetch known results, else ask for them within an interval."""
     limits = policy.limits
     if job.finished_at is not None:
         fields["finished_at"] = None
@@ -181,9 +183,11 @@ def _resume(
         fetched = Downloading(remote, now)
         return change(job, kind, now, "downloading", fetched, stages=line, **fields)
     line = stages.begin(job.stages, now, "generate", job.attempt)
-    last_look_at = remote.next_poll_at - limits.watch_interval_s
-    soonest = min(now + limits.poll_interval_s, max(now, last_look_at + limits.poll_interval_s))
-    work = Generating(msgspec.structs.replace(remote, next_poll_at=soonest))
+    # The last look may have been a moment ago, and one that is due may be out right now.
+    next_at = now + limits.poll_interval_s
+    if remote.next_poll_at > now:
+        next_at = min(next_at, remote.next_poll_at)
+    work = Generating(msgspec.structs.replace(remote, next_poll_at=next_at))
     if job.deadline_at is None or job.deadline_at <= now:
         fields["deadline_at"] = now + limits.generate_timeout_s
     return change(job, kind, now, "generating", work, stages=line, **fields)
@@ -262,6 +266,8 @@ def _resolve(job: Job, asked: Resolve, policy: Policy, now: float, by: str | Non
                 detail="written off: whether it was billed stays unknown",
                 **ended(job, now, "written-off", job.error),
             )
+        case never:
+            assert_never(never)
 
 
 def _attempt_of(job: Job, remote_id: str) -> int | None:

@@ -181,9 +181,9 @@ def _generating(job: Job, scene: Scene) -> str:
         left = f" {describe_duration(max(0.0, job.deadline_at - scene.now))} are left."
     errors = ""
     if job.errors_consecutive:
-        errors = (
-            f" {job.errors_consecutive} errors in a row (at {job.errors_consecutive_max} it stops)."
-        )
+        several = "s" if job.errors_consecutive > 1 else ""
+        row = f"{job.errors_consecutive} error{several} in a row"
+        errors = f" {row} (at {job.errors_consecutive_max} it stops)."
     share = f" at {job.progress:.0%}" if job.progress is not None else ""
     return f"{job.provider} works on it{share}; the next look is{_when(job, scene)}.{left}{errors}"
 

@@ -3,7 +3,7 @@
 Polls and downloads go on behind a closed gate: that work is paid for.
 """
 
-from typing import Literal
+from typing import Literal, assert_never
 
 import msgspec
 from msgspec import Struct
@@ -110,6 +110,8 @@ def admits(gate: Gate, now: float, *, on_the_way: int) -> int | None:
             return 0 if gate.probe is not None else max(0, 1 - on_the_way)
         case "ramping":
             return max(0, (gate.ramp or 1) - on_the_way)
+        case never:
+            assert_never(never)
 
 
 def passes(gate: Gate, now: float, job: int) -> bool:
@@ -125,6 +127,8 @@ def passes(gate: Gate, now: float, job: int) -> bool:
             return False
         case "probing":
             return gate.probe is None or gate.probe == job
+        case never:
+            assert_never(never)
 
 
 def lapsed(gate: Gate, now: float) -> Gate:

@@ -230,10 +230,11 @@ def _paused(
     """The gate shut as the verdict says; refusals older than the last closing count once."""
     reason = _reason(fault)
     stale = intent is not None and intent.epoch < gate.epoch
+    known = any(one.cause == verdict.cause and one.until_at is None for one in gate.causes)
     if verdict.cause == "space":
-        return close(gate, "space", at.now + limits.backoff_max_s, reason, source="config")
+        until = at.now + limits.backoff_max_s
+        return gate if known else close(gate, "space", until, reason, source="config")
     if verdict.until == "operator" or verdict.cause in ("auth", "operator"):
-        known = any(one.cause == verdict.cause and one.until_at is None for one in gate.causes)
         return gate if stale or known else _shut(gate, verdict.cause, None, reason)
     wait = limits.quota_pause_s if verdict.after_s is None else verdict.after_s
     until = at.daily_at if verdict.until == "daily" else at.now + wait

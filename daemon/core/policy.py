@@ -1,7 +1,7 @@
 """From a rule to a verdict: delays, limits and what a limit that is reached means."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, assert_never
 
 import msgspec
 from msgspec import Struct
@@ -226,6 +226,8 @@ def _verdict(
             return Hold(rule.reason or _HELD_FOR[fault.phase])
         case "fail":
             return Fail()
+        case never:
+            assert_never(never)
 
 
 _HELD_FOR: Mapping[str, str] = {
@@ -248,6 +250,8 @@ def _exhausted(job: Job, fault: Fault, rule: Rule, limits: Limits, *, tries: int
             return tries >= (PREPARE_TRIES if rule.limit is None else rule.limit)
         case "download":
             return tries >= (limits.download_retries if rule.limit is None else rule.limit)
+        case never:
+            assert_never(never)
 
 
 def _at_limit(fault: Fault, limits: Limits) -> Verdict:

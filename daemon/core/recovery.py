@@ -19,7 +19,7 @@ from daemon.core.job import (
     Queued,
     Submitting,
 )
-from daemon.core.judge import Moment, gate_events
+from daemon.core.judge import Moment, gate_events, without
 from daemon.core.policy import Policy
 from daemon.core.submitting import doubted
 
@@ -93,11 +93,11 @@ def recover_gate(provider: str, gate: Gate, now: float) -> tuple[Event, ...]:
     """The event for a gate found at start, if it needs one. Pauses go on; a probe doesn't.
 
     The probe's answer was cut: its job is a doubt, and nobody would ever end its probing. The next
-    job is the probe.
+    job is the probe. Whether this machine's disk is full is found out anew.
 
     >>> recover_gate("mock", Gate(probe=7), 9.0)[0].gate.probe
     >>> recover_gate("mock", Gate(), 9.0)
     ()
     """
-    after = lapsed(msgspec.structs.replace(gate, probe=None), now)
-    return gate_events(provider, gate, after, None, now)
+    after = without(msgspec.structs.replace(gate, probe=None), "space")
+    return gate_events(provider, gate, lapsed(after, now), None, now)

@@ -166,7 +166,10 @@ def _submit_failed(
     fields = counted(job, fault, ruling.rule)
     if may_be_accepted(fault):
         return doubted(job, work.intent, policy, at, fault=fault, **fields)
-    closed = ended(job, now, "refused", fields["error"])
+    refused = fault.effect == "none"  # else it was accepted, and the answer says that it failed
+    closed = ended(job, now, "refused" if refused else "failed", fields["error"])
+    if not refused:
+        closed["billed"] = heavier(job.billed, "unknown")
     resend = work.intent if work.intent.resent else None
     if _waits_for_health(ruling, gate, now):
         queued = Queued("provider", None, resend)
@@ -179,10 +182,8 @@ def _submit_failed(
         case Resubmit(after):
             queued = Queued("backoff", now + after, resend)
             fields["retries"] = job.retries + 1
-        case _ if fault.effect != "none":
-            return to_failed(job, now, fields, billed="unknown")
         case Fail():
-            return to_failed(job, now, fields, billed="no")
+            return to_failed(job, now, fields, billed="no" if refused else "unknown")
         case Pause(cause):
             queued = Queued("quota" if cause == "quota" else "provider", None, resend)
             fields = counted(job, fault, ruling.rule, errors=0)

@@ -152,10 +152,8 @@ class CogVideoX:
                 call, "the task succeeded, but there is no video", http=200
             )
         if state == "FAIL":
-            said = _reason(answer)
-            fault = Fault(
-                "poll", "provider.failed", None, said.code, said.message, effect="accepted"
-            )
+            why = _reason(answer)
+            fault = Fault("poll", "provider.failed", None, why.code, why.message, effect="accepted")
             return self._http.cleaned(fault)
         if state:
             return Pending()

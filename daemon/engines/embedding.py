@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ from msgspec import Struct
 
 from daemon.core.outcomes import Fault
 from daemon.engines.engine import Picture
+from daemon.engines.http import Http
 
 
 class Embedded(Struct, frozen=True):
@@ -32,8 +34,7 @@ async def embed(picture: Picture, *, mimes: tuple[str, ...], bytes_max: int) -> 
     of `mimes`, has more than `bytes_max` bytes, or can't be read.
     """
     if picture.path is None or picture.mime not in mimes:
-        kinds = " or ".join(mime.removeprefix("image/").upper() for mime in mimes)
-        return unusable(picture, f"this provider takes {kinds} only")
+        return unusable(picture, f"this provider takes {_names(mimes)} only")
     try:
         content = await asyncio.to_thread(_read, picture.path, bytes_max)
     except OSError as error:
@@ -42,6 +43,27 @@ async def embed(picture: Picture, *, mimes: tuple[str, ...], bytes_max: int) -> 
     if content is None:
         return unusable(picture, f"it has more than {bytes_max:,} bytes, the provider's limit")
     return Embedded(picture.mime, content)
+
+
+async def embed_linked(
+    picture: Picture, http: Http, *, target: str, mimes: Mapping[bytes, str], bytes_max: int
+) -> Embedded | Fault:
+    """As `embed`, for a picture that is a URL: it is fetched, under the guard of results.
+
+    `mimes` tells types by the first bytes.
+    """
+    memory = _Memory(bytes_max)
+    try:
+        fault = await http.fetch_to(memory, picture.url or "", target=target)
+    except _FullError:
+        return unusable(picture, f"it has more than {bytes_max:,} bytes, the provider's limit")
+    if fault is not None:
+        return _not_fetched(picture, fault)
+    content = bytes(memory.content)
+    mime = next((one for start, one in mimes.items() if content.startswith(start)), None)
+    if mime is None:
+        return unusable(picture, f"this provider takes {_names(mimes.values())} only")
+    return Embedded(mime, await asyncio.to_thread(_base64, content))
 
 
 async def encoded(body: object) -> bytes:
@@ -57,4 +79,37 @@ def unusable(picture: Picture, why: str) -> Fault:
 def _read(path: Path, bytes_max: int) -> str | None:
     with path.open("rb") as file:
         content = file.read(bytes_max + 1)
-    return None if len(content) > bytes_max else base64.b64encode(content).decode()
+    return None if len(content) > bytes_max else _base64(content)
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _names(mimes: Iterable[str]) -> str:
+    return " or ".join(mime.removeprefix("image/").upper() for mime in mimes)
+
+
+def _not_fetched(picture: Picture, fault: Fault) -> Fault:
+    """Nothing was asked of the provider yet: the fault is the picture's, and says so."""
+    gone = fault.kind in ("local.address", "protocol") or 400 <= (fault.http or 0) < 500
+    status = f"HTTP {fault.http}: " if fault.http else ""
+    message = f"{picture.source}: {status}{fault.message}"
+    return Fault("submit", "local.decode" if gone else "local.io", message=message)
+
+
+class _FullError(Exception):
+    """The picture is larger than it may be."""
+
+
+class _Memory:
+    """A sink that keeps a picture."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.content = bytearray()
+        self._bytes_max = bytes_max
+
+    async def write(self, chunk: bytes) -> None:
+        self.content += chunk
+        if len(self.content) > self._bytes_max:
+            raise _FullError

@@ -52,7 +52,8 @@ class Fetcher:
         limit = asyncio.timeout(DOWNLOAD_S_MAX)
         try:
             async with limit:
-                return await self._follow(sink, url_of(link, target), URL(target).origin(), headers)
+                own = _origin(target)
+                return await self._follow(sink, _joined(own, link), own, headers)
         except LinkError as error:
             return _fault("protocol", str(error))
         except TimeoutError:
@@ -125,7 +126,14 @@ def url_of(link: str, target: str) -> URL:
 
     Raises LinkError.
     """
-    return _joined(URL(target).origin(), link)
+    return _joined(_origin(target), link)
+
+
+def _origin(target: str) -> URL:
+    try:
+        return URL(target).origin()
+    except ValueError:
+        raise LinkError("the task's address is none on the web") from None
 
 
 def _next(url: URL, location: str) -> URL:

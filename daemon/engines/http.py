@@ -149,24 +149,12 @@ class Http:
         return self.cleaned(Fault(call.phase, "protocol", http, None, message, effect=effect))
 
     def refusal(self, call: Call, said: Said, *, effect: Effect, http: int = 200) -> Fault:
-        """An error that the provider reports in an answer that is well-formed and not an error's.
+        """An error that the provider reports in an answer that isn't marked as one.
 
-        Its code says more than the status: `effect` is the engine's reading of it, for a paid
-        request; codes of the dialect's refusals have none.
+        Its code says more than the status: `effect` is the engine's reading of it.
         """
-        if call.paid and said.code in self._dialect.refusals:
-            effect = "none"
-        return self.cleaned(
-            Fault(
-                call.phase,
-                "provider.error",
-                http,
-                said.code,
-                said.message,
-                said.retry_after_s,
-                effect,
-            )
-        )
+        code, words, wait_s = said.code, said.message, said.retry_after_s
+        return self.cleaned(Fault(call.phase, "provider.error", http, code, words, wait_s, effect))
 
     def cleaned(self, fault: Fault) -> Fault:
         """`fault` as it may be kept: its words without our key, and not too long."""

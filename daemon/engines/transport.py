@@ -135,7 +135,7 @@ def sentence_of(error: BaseException, kind: str, host: str) -> str:
     if isinstance(error, ForbiddenAddressError):
         return str(error)
     if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-        return "this is no link that can be fetched"
+        return "this is no address on the web"
     sentence = _SENTENCES[kind].format(host=host)
     match error:
         case aiohttp.ClientHttpProxyError(status=status):

@@ -54,9 +54,7 @@ class Group:
         for job in batch.jobs:
             self._jobs[job.id] = job
             self._dropped.discard(job.id)
-        for number in batch.dropped:
-            self._jobs.pop(number, None)
-            self._dropped.add(number)
+        self._dropped.update(batch.dropped)  # deleted last, whatever was written before
         self._gates.update(batch.gates)
         for paid in batch.paid:
             self.paid += encode(paid) + b"\n"

@@ -3,7 +3,6 @@
 Append only. It is what a restore replays, and what a start reads after a kill between the two.
 """
 
-import contextlib
 import errno
 import os
 from pathlib import Path
@@ -33,20 +32,17 @@ class PaidFile:
             sync_folder(path.parent)
 
     def append(self, lines: bytes) -> None:
-        """Add whole lines, durable on return. Raises OSError; without room nothing was added."""
+        """Add whole lines, durable on return.
+
+        Raises OSError; then a part may be there, which does no harm when it is done again.
+        """
         size = os.fstat(self._handle).st_size
-        # A line that a crash cut short is ended, so that it spoils no other.
+        # A line that a crash or a full disk cut short is ended, so that it spoils no other.
         torn = size > 0 and os.pread(self._handle, 1, size - 1) != b"\n"
         rest = memoryview(b"\n" + lines if torn else lines)
-        try:
-            while rest:
-                rest = rest[os.write(self._handle, rest) :]
-            os.fdatasync(self._handle)
-        except OSError as error:
-            if error.errno in FULL:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._handle, size)
-            raise
+        while rest:
+            rest = rest[os.write(self._handle, rest) :]
+        os.fdatasync(self._handle)
 
     def close(self) -> None:
         """Give the file back. Safe to call twice."""

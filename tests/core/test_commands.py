@@ -20,7 +20,7 @@ from daemon.core.commands import (
 from daemon.core.effects import Fetch, Poll
 from daemon.core.job import Attempt, Finished, Held, Job, Preparing, Queued
 from daemon.core.machine import next_effect
-from daemon.core.outcomes import Picked, Prepared, Saved
+from daemon.core.outcomes import Fault, Picked, Prepared, Saved
 from tests.core.jobs import (
     INTENT,
     NOW,
@@ -71,13 +71,15 @@ def test_a_requeue_goes_on_with_paid_work_and_submits_nothing(job: Job) -> None:
     assert isinstance(next_effect(then.job), Poll)
 
 
-def test_a_requeue_looks_no_sooner_than_an_interval_after_the_last_look() -> None:
-    looked = msgspec.structs.replace(REMOTE, next_poll_at=NOW - 2.0 + 300.0)
-    assert told(held(Held(looked)), Requeue()).work.remote.next_poll_at == NOW + 8.0
-    long_ago = msgspec.structs.replace(REMOTE, next_poll_at=NOW - 50.0 + 300.0)
-    assert told(held(Held(long_ago)), Requeue()).work.remote.next_poll_at == NOW
-    moved = msgspec.structs.replace(REMOTE, next_poll_at=NOW + 5_000.0)
-    assert told(held(Held(moved)), Requeue()).work.remote.next_poll_at == NOW + 10.0
+@pytest.mark.parametrize(
+    ("due_in", "waits"), [(290.0, 10.0), (4.0, 4.0), (0.0, 10.0), (-9.0, 10.0)]
+)
+def test_a_requeue_looks_within_an_interval_and_no_sooner_than_was_due(
+    due_in: float, waits: float
+) -> None:
+    """A look that is due may be out at this moment, and two are never closer than an interval."""
+    job = held(Held(msgspec.structs.replace(REMOTE, next_poll_at=NOW + due_in)))
+    assert told(job, Requeue()).work.remote.next_poll_at == NOW + waits
 
 
 def test_a_requeue_keeps_a_deadline_that_is_still_ahead() -> None:
@@ -126,6 +128,14 @@ def test_a_requeue_of_a_held_doubt_sends_the_same_key_and_a_fresh_one_does_not()
     assert told(job, Requeue()).work.resend == RESENT
     then = told(job, Requeue(fresh=True))
     assert (then.work.resend, then.job.billed) == (None, "unknown")
+
+
+def test_the_record_of_a_refused_attempt_outlives_what_happens_in_the_queue() -> None:
+    refused = msgspec.structs.replace(OPEN_RECORD, finished_at=1.0, result="refused")
+    job = queued(Queued("backoff", NOW + 5.0), attempt=1, attempts=(refused,))
+    assert told(job, Cancel()).record == refused
+    broken = Fault("prepare", "local.decode")
+    assert after(after(job, Picked()).job, broken).record == refused
 
 
 # ---- hold and release ----

@@ -405,6 +405,11 @@ def test_a_full_disk_shuts_the_gate_for_a_moment_and_it_opens_by_itself() -> Non
     assert (then.gate.causes, then.gate_types) == ((), ["provider_resumed"])
 
 
+def test_what_is_known_about_the_disk_is_not_cut_short_by_a_job_that_met_it() -> None:
+    gate = close(Gate(), "space", None, "the journal can't be written")
+    assert after(preparing(), Fault("prepare", "local.nospace"), gate=gate).gate == gate
+
+
 def test_an_operators_resume_asks_for_a_probe_where_quota_or_health_shut_the_gate() -> None:
     gate = reopen(msgspec.structs.replace(PAUSED, probe=9), NOW)
     assert (state(gate, NOW), gate.probe) == ("probing", None)

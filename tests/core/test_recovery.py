@@ -134,7 +134,8 @@ def test_other_jobs_are_left_as_the_start_finds_them(job: Job) -> None:
 
 def test_a_pause_outlives_a_restart_and_its_probe_does_not() -> None:
     paused = Closure("quota", NOW - 5.0, "429")
-    gate = Gate((paused, Closure("operator", NOW - 1.0, "lunch")), epoch=3, probe=7, ramp=2)
+    lunch, full = Closure("operator", NOW - 1.0, "lunch"), Closure("space", None, "disk full")
+    gate = Gate((paused, lunch, full), epoch=3, probe=7, ramp=2)
     (event,) = recover_gate("veo", gate, NOW)
     assert event.gate == Gate((paused,), epoch=3, ramp=2)
     assert event.provider == "veo"

@@ -182,7 +182,9 @@ def test_a_synchronous_verdict_fails_the_job_and_may_have_cost() -> None:
 def test_a_rule_may_resubmit_after_a_synchronous_verdict_within_its_limit() -> None:
     said = Fault("submit", "provider.failed", effect="accepted")
     policy = Policy(rules=(Rule(name="r", kind="provider.failed", do="resubmit", limit=1),))
-    assert after(submitting(), said, policy).work == Queued("backoff", NOW)
+    then = after(submitting(), said, policy)
+    assert then.work == Queued("backoff", NOW)
+    assert (then.job.billed, then.record.result) == ("unknown", "failed")
     assert after(submitting(retries=1), said, policy).job.state == "failed"
 
 

@@ -1,6 +1,6 @@
 """Fan-out: live, behind, caught up, too far behind. Clients are outlets that take or don't."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import structlog
@@ -32,12 +32,14 @@ class Stage:
 
     def __init__(self) -> None:
         self.desk = FakeDesk()
+        self.readers: list[StreamReader] = []
         self.restart()
 
     async def follow(
         self, after: int | None = None, *, job: int | None = None, stalled: bool = False
     ) -> Follower:
         reader = StreamReader(job)
+        self.readers.append(reader)
         reader.place = self.hub.seq if after is None else after
         outlet = FakeOutlet(reader.take)
         outlet.stalled = stalled
@@ -57,8 +59,10 @@ class Stage:
 
 
 @pytest.fixture
-def stage() -> Stage:
-    return Stage()
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    assert [reader.faults for reader in stage.readers if reader.faults] == []
 
 
 # ---- live ----
@@ -140,6 +144,8 @@ class CommittingDesk:
     async def events(
         self, after: int | None, tail: int | None, job: int | None
     ) -> AsyncIterator[bytes]:
+        if self._left:
+            self._desk.add_jobs(1, prompt=LONG)
         stored = await self._desk.events(after, tail, job)
         return self._disturbed(stored)
 

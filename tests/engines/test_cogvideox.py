@@ -10,7 +10,7 @@ from daemon.configuration.keys import Secret
 from daemon.core.faults import Rule, classify
 from daemon.core.job import Result
 from daemon.core.outcomes import Accepted, Fault, Pending, Ready, Stopped
-from daemon.core.policy import Limits
+from daemon.core.policy import Abilities, Limits
 from daemon.engines.cogvideox import CogVideoX
 from daemon.engines.engine import Engine, Picture
 from daemon.engines.settings import settings_for
@@ -105,7 +105,7 @@ def failed(outcome: object) -> Fault:
 
 def test_it_is_an_engine(tmp_path: Path) -> None:
     engine: Engine = CogVideoX(settings_of(TARGET), clock=FakeClock(), spool=tmp_path)
-    assert not (engine.abilities.lookup or engine.abilities.cancel or engine.abilities.progress)
+    assert engine.abilities == Abilities()
 
 
 def test_its_rules_have_names_of_their_own() -> None:

@@ -215,6 +215,11 @@ async def test_a_proxy_that_refuses_to_connect_reached_nobody() -> None:
     assert "the proxy answered 502" in fault.message
 
 
+async def test_a_request_made_out_to_the_mock_reaches_nobody() -> None:
+    fault = await fault_of(SUBMIT, "mock:")
+    assert (fault.kind, fault.effect) == ("protocol", "none")
+
+
 # ---- what may have arrived ----
 
 

@@ -13,8 +13,8 @@ from daemon.core.policy import renewed
 from daemon.engines.answers import Dialect
 from daemon.engines.guard import ForbiddenAddressError, Guard
 from daemon.engines.http import Http
+from daemon.media.downloads import Filing, TooLargeError, WrongContentError
 from daemon.media.downloads import Sink as FileSink
-from daemon.media.downloads import TooLargeError
 from tests.fakes.clock import FakeClock
 from tests.fakes.vendors.customer import HASTY, QUICK, Bucket, settings_of
 from tests.fakes.vendors.server import (
@@ -289,6 +289,20 @@ async def test_a_gateways_page_is_no_result(own: Store) -> None:
     own.will("file", page(502, "Bad Gateway"))
     fault = await fault_of("/files/a", own.origin)
     assert (fault.http, fault.message) == (502, "Bad Gateway")
+
+
+async def test_a_page_in_place_of_a_result_is_not_filed(own: Store, tmp_path: Path) -> None:
+    own.will("file", page(200, "Please log in"))
+    filing = Filing(tmp_path)
+    part = await filing.part(1, 1, 0)
+    async with FileSink(part, 1_000_000) as sink:
+        assert await fetch("/files/a", own.origin, sink=sink) is None
+    with pytest.raises(WrongContentError, match="Please log in"):
+        await filing.file(part, job_id=1, name=None, folder="b", index=0)
+
+
+async def test_a_task_of_the_mock_has_no_address_to_fetch_from(own: Store) -> None:
+    assert (await fault_of("mock:t/0", "mock:")).kind == "protocol"
 
 
 async def test_the_sinks_limit_ends_an_endless_download(own: Store, tmp_path: Path) -> None:

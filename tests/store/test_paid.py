@@ -58,7 +58,18 @@ def test_only_whole_lines_of_the_end_are_read(tmp_path: Path) -> None:
     assert unreadable == 0
 
 
-def test_without_room_no_half_line_stays(tmp_path: Path) -> None:
+def test_a_part_that_was_written_before_is_written_again_whole(tmp_path: Path) -> None:
+    path = tmp_path / "paid.jsonl"
+    append(path, "a")
+    with path.open("ab") as file:
+        file.write(encode(paid(1, "b"))[:30])
+    append(path, "b")
+    lines, unreadable = read_paid(path)
+    assert [line.remote_id for line in lines] == ["a", "b"]
+    assert unreadable == 1
+
+
+def test_without_room_the_caller_is_told(tmp_path: Path) -> None:
     path = tmp_path / "paid.jsonl"
     path.symlink_to("/dev/full")
     file = PaidFile(path)

@@ -194,6 +194,17 @@ async def test_a_start_after_a_crash_finds_everything_and_says_so(
     assert [job.id for job in await all_jobs(store)] == [1, 2, 3]
 
 
+async def test_a_crash_after_an_orderly_stop_is_a_crash(
+    make_store: MakeStore, state: Path, tmp_path: Path
+) -> None:
+    await fill(make_store)
+    store = make_store(state)
+    await store.open()
+    shutil.copytree(state, tmp_path / "crashed")
+    await store.close()
+    assert (await make_store(tmp_path / "crashed").open()).unclean
+
+
 async def test_a_crash_is_forgotten_after_an_orderly_stop(
     make_store: MakeStore, state: Path, tmp_path: Path
 ) -> None:
@@ -522,10 +533,13 @@ async def test_another_programs_lock_is_waited_for(
 
 
 class FailingConnection(sqlite3.Connection):
-    """Says what SQLite says when the disk fails, at the next commit."""
+    """Says what SQLite says when the disk fails, at a commit."""
+
+    commits_left = 0
 
     def execute(self, statement: str, values: Iterable[Any] = ()) -> sqlite3.Cursor:  # type: ignore[override]
-        if statement == "COMMIT":
+        self.commits_left -= statement == "COMMIT"
+        if self.commits_left < 0:
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
             raise error
@@ -549,6 +563,31 @@ async def test_a_failed_fsync_ends_the_store(make_store: MakeStore, journal: Pat
         await store.prune(before=9.0)
     await store.close()
     assert (await make_store().open()).unclean
+
+
+async def test_after_a_failed_fsync_all_is_left_as_it_is(
+    make_store: MakeStore, journal: Path
+) -> None:
+    await fill(make_store, jobs=3)
+    links: list[FailingConnection] = []
+
+    def connect(path: Path) -> sqlite3.Connection:
+        links.append(sqlite3.connect(path, isolation_level=None, factory=FailingConnection))
+        links[0].commits_left = 1
+        return links[0]
+
+    store = make_store(connect=connect)
+    pen = Pen(store, await store.open())
+    await pen.add(new_job(4))
+    with pytest.raises(StoreError):
+        await pen.add(new_job(5))
+    files = [journal, journal.with_name("journal.sqlite3-wal")]
+    before = content(*files)
+    await store.close()
+    assert content(*files) == before
+    again = make_store()
+    assert (await again.open()).unclean
+    assert [job.id for job in await all_jobs(again)] == [1, 2, 3, 4]
 
 
 async def test_what_can_not_be_encoded_ends_the_store_and_no_caller_waits(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon import __version__
-from daemon.wire.messages import ErrorBody, Ls
+from daemon.wire.messages import Act, ErrorBody, Ls
 from tests.fakes.console import FakeConsole, genq
 from tests.fakes.daemon import NOW, FakeDaemon
 from tui.cli import VERBS, main, parser_of, run
@@ -128,6 +129,13 @@ def test_a_refusal_of_the_daemon_is_told_and_coded(daemon: FakeDaemon) -> None:
         assert (ran.code, ran.out, ran.err) == (expected, "", "genq: no such␛thing\n")
 
 
+def test_an_answer_of_another_daemon_is_told(daemon: FakeDaemon) -> None:
+    daemon.answers[Act] = {"changed": [1], "refused": [], "jobs": [{"id": 1, "state": "napping"}]}
+    ran = genq(daemon.path, "hold", "1")
+    assert (ran.code, ran.out) == (1, "")
+    assert "of another genqd perhaps: Invalid enum value 'napping'" in ran.err
+
+
 # ---- no daemon ----
 
 ARGUMENTS = {
@@ -142,7 +150,7 @@ ARGUMENTS = {
     "priority": ["1", "2"],
     "resolve": ["1", "write-off"],
 }
-TALKING = [name for name in VERBS if name != "help"]
+TALKING = [name for name in VERBS if name not in ("help", "monitor", "tui")]
 
 
 @pytest.mark.parametrize("verb", TALKING)
@@ -198,6 +206,18 @@ def test_the_socket_is_found_by_the_configuration(
     assert run(["ping"], FakeConsole()) == 0
 
 
+def test_alone_on_a_terminal_it_opens_the_monitor_but_not_for_programs(
+    daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    console = FakeConsole(terminal=True)
+    assert run(["--socket", str(daemon.path)], console) == 2
+    assert "genq monitor: it needs a terminal" in console.noted
+    console = FakeConsole(terminal=True)
+    assert run(["--socket", str(daemon.path), "--json"], console) == 0
+    assert json.loads(console.told)["counts"]
+
+
 # ---- where options stand; help, version, docs ----
 
 
@@ -212,6 +232,12 @@ def test_common_options_stand_before_or_after_the_verb(daemon: FakeDaemon) -> No
         console = FakeConsole()
         assert run(words, console) == 0
         assert json.loads(console.told) == []
+
+
+def test_everything_behind_two_dashes_is_a_word(daemon: FakeDaemon) -> None:
+    daemon.put(7)
+    assert genq(daemon.path, "cancel", "--yes", "--", "7").code == 0
+    assert genq(daemon.path, "cancel", "--", "--yes").code == 2
 
 
 def test_the_version_is_told_without_a_daemon() -> None:
@@ -236,12 +262,12 @@ def test_every_command_has_help_with_an_example(verb: str) -> None:
         assert run(words, console) == 0
         answers.append(console.told)
     assert len(set(answers)) == 1
-    assert f"genq {verb}" in answers[0].partition("example: ")[2]
+    assert f"genq {'monitor' if verb == 'tui' else verb}" in answers[0].partition("example: ")[2]
 
 
 def test_the_documentation_has_every_verb_and_every_option() -> None:
     sections = dict(re.findall(r"(?ms)^## `genq (\w+)`.*?\n(.*?)(?=^## |\Z)", DOCS.read_text()))
-    assert list(sections) == list(VERBS)
+    assert list(sections) == [verb for verb in VERBS if verb != "tui"]
     for verb, section in sections.items():
         usage = parser_of(verb).format_help().partition("options of every command")[0]
         for option in re.findall(r"(?m)^  (--[\w-]+)", usage):
@@ -250,7 +276,7 @@ def test_the_documentation_has_every_verb_and_every_option() -> None:
 
 def test_the_examples_of_the_documentation_are_good_command_lines() -> None:
     examples = re.findall(r"(?m)^    (?:[\w-]+ \| )?genq (.*)$", DOCS.read_text())
-    assert {example.split()[0] for example in examples} == set(VERBS)
+    assert {example.split()[0] for example in examples} == set(VERBS) - {"tui"}
     for example in examples:
         verb, *words = shlex.split(re.split(r" (?:\||&&) ", example)[0])
         parser_of(verb).read(words)
@@ -269,10 +295,11 @@ def test_no_command_loads_what_it_does_not_need() -> None:
     lines = [[verb, *ARGUMENTS.get(verb, [])] for verb in TALKING]
     code = (
         "import sys, json\n"
+        "before = set(sys.modules)\n"
         "from tui.cli import main\n"
         f"for words in {lines!r}:\n"
         f"    assert main(['--socket', {NO_DAEMON!r}, *words]) == 3, words\n"
-        f"print(json.dumps([name for name in {heavy.split()!r} if name in sys.modules]))\n"
+        f"print(json.dumps(sorted({set(heavy.split())!r} & (sys.modules.keys() - before))))\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(ran.stdout) == []
@@ -328,6 +355,14 @@ def test_the_console_script_runs_the_processs_own_words(
     assert capsys.readouterr().out == f"genq {__version__}\n"
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_may_be_closed(daemon: FakeDaemon, closed: str) -> None:
+    command = shlex.join([*GENQ, "--socket", str(daemon.path), "ls"])
+    ran = subprocess.run(["sh", "-c", f"{command} {closed}"], capture_output=True, text=True)
+    assert ran.returncode == 0
+    assert "Traceback" not in ran.stderr
+
+
 # ---- the terminal ----
 
 
@@ -346,6 +381,12 @@ def test_there_are_colours_only_on_a_terminal_that_wants_them(
     daemon.put(1, state="failed")
     ran = genq(daemon.path, "ls", console=FakeConsole(terminal=terminal, **environ))
     assert ("\x1b[31mfailed\x1b[0m" in ran.out) == expected
+
+
+def test_a_terminal_of_unknown_width_has_the_usual_one() -> None:
+    console = FakeConsole(terminal=True)
+    console.environ = {}
+    assert console.cells == 80
 
 
 def test_the_width_is_that_of_the_terminal_or_what_is_usual(daemon: FakeDaemon) -> None:

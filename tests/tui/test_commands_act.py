@@ -132,6 +132,13 @@ def test_anything_but_yes_leaves_all_as_it_is(daemon: FakeDaemon, typed: str) ->
     assert acts(daemon) == []
 
 
+def test_a_cancel_that_is_not_agreed_to_cancels_nothing(daemon: FakeDaemon) -> None:
+    daemon.put(1, state="failed")
+    ran = genq(daemon.path, "cancel", "--all-failed", console=FakeConsole(terminal=True))
+    assert (ran.code, ran.out) == (1, "")
+    assert acts(daemon) == []
+
+
 def test_no_job_that_matches_is_no_error_and_no_question(daemon: FakeDaemon) -> None:
     console = FakeConsole(terminal=True)
     ran = genq(daemon.path, "hold", "--filter", "batch:none", "--json", console=console)

@@ -128,6 +128,7 @@ BAD_JOBS: tuple[tuple[list[str], str], ...] = (
     (["veo", "--count", "200001"], "--count: expected a whole number from 1 to 200000"),
     (["veo", "--not-before", "soon"], "--not-before: expected ISO 8601"),
     (["veo", "--not-before", "+9999999999d"], "--not-before: expected"),
+    (["veo", "--not-before", "+2930000d"], "--not-before: expected a time between 1970"),
     (["veo", "--after", "0"], "--after: is no job's id"),
     (["veo", "--set", "seed=nan"], "genq add: --set seed: can't be written as JSON"),
     (["veo", "--set", "a=" + "x" * 600_000], "--set: has"),

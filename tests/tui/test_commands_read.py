@@ -231,6 +231,7 @@ def test_show_has_everything_about_a_job(daemon: FakeDaemon) -> None:
         "params     duration = 5, note = ",
         "image      /refs/fox.png (sha256 abababababab…)",
         "generate    2  11-14 22:12:32    0:48  running",
+        "try 1: key k, remote id red␛",
         "try 1: poll HTTP 504 13␛: red",
         "rule cogvideox.3: red",
         "81 kB  image/png",
@@ -332,7 +333,7 @@ def test_events_end_at_the_newest(
 def test_an_event_is_a_line_that_tells_what_happened(daemon: FakeDaemon) -> None:
     fill(daemon)
     lines = genq(daemon.path, "events").out.splitlines()
-    assert lines[0].startswith("11-14 22:13:20      7  added             job 1     mock")
+    assert lines[0].startswith("11-14 22:13:20      7  added             job 1       mock")
     assert "job 1 (n); red␛]52" in lines[0]
     assert lines[1].endswith(": m; 3 errors in a row")
     assert "quota: red" in lines[2]

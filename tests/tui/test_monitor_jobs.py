@@ -28,3 +28,10 @@ async def test_slash_narrows_while_typing_and_escape_shows_all_again(tmp_path: P
         await on.press("escape")
         await on.until(lambda: len(on.rows()) == 2, "all")
         await on.sees("filter: none")
+
+
+async def test_an_event_changes_the_row_it_is_about(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1), job(2, state="in_doubt", error=failure())]) as on:
+        await on.sees("504")
+        on.daemon.tell("edited", 2, error=None, errors_consecutive=0, prompt="Z0001 probe")
+        await on.sees("Z0001 probe")

@@ -78,7 +78,9 @@ def test_whatever_comes_in_nothing_unsafe_comes_out(text: str) -> None:
 def test_the_quick_way_and_the_careful_way_agree_on_every_character() -> None:
     for number in range(0x10000):
         character = chr(number)
-        assert clean(f"\x1b{character}") == f"␛{clean(character)}"
+        cleaned = clean(character)
+        assert clean(f"\x1b{character}") == f"␛{cleaned}"
+        assert width(f"红{cleaned}") == 2 + width(cleaned)
 
 
 def test_long_text_is_cut_before_it_is_looked_at() -> None:

@@ -6,12 +6,14 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from daemon.core.job import ACTIVE, FINISHED, Job, State
-from daemon.core.times import DAY_S, HOUR_S, MINUTE_S
+from daemon.core.times import HOUR_S, MINUTE_S
 from tui.text import Cell, Style, age, pad, width
 from tui.wording import failure_shown, state_shown
 
 ERRORS_LOUD = 3
 """From so many errors in a row on the count carries a `!`."""
+TICKING_S_MAX = 600
+"""An older job's age is told in minutes: nobody counts its seconds any more."""
 TEXT_CELLS_MIN = 8
 PROVIDER_CELLS = (8, 14)
 ROW_WIDTH_MIN = 60
@@ -99,6 +101,17 @@ def row(job: Job, columns: Layout, context: Context, *, edge: str) -> tuple[Cell
     return tuple(cells)
 
 
+def ticking(job: Job, now: float) -> tuple[str, str]:
+    """What of a row changes though its job doesn't: as long as this is the same, so is the row.
+
+    >>> job = Job(id=7, provider="veo", created_at=0.0, updated_at=0.0)
+    >>> ticking(job, 70.0) == ticking(job, 71.0)
+    True
+    """
+    context = Context(now)
+    return _age(job, context).text, _left(job, context).text
+
+
 def _glyph(job: Job, _: Context) -> Cell:
     shown = state_shown(job)
     waits = job.state == "queued" and job.reason is not None
@@ -133,7 +146,7 @@ def coarse_age(seconds: float) -> str:
 
 def _age(job: Job, context: Context) -> Cell:
     seconds = context.now - job.created_at
-    ticking = job.state in ACTIVE and seconds < HOUR_S
+    ticking = job.state in ACTIVE and seconds < TICKING_S_MAX
     text = age(seconds) if ticking else coarse_age(seconds)
     return Cell(text, "" if ticking else "dim")
 
@@ -144,8 +157,8 @@ def _left(job: Job, context: Context) -> Cell:
     left = job.deadline_at - context.now
     if left <= 0:
         return Cell("due", "yellow")
-    text = age(left) if left < HOUR_S else f"{int(left) // HOUR_S}h" if left < DAY_S else age(left)
-    return Cell(text, "yellow" if left < MINUTE_S else "dim")
+    near = left < MINUTE_S
+    return Cell(age(left) if near else coarse_age(left), "yellow" if near else "dim")
 
 
 def speaks_of_error(job: Job) -> bool:

@@ -1,5 +1,6 @@
 """The jobs: the table, the pane with the job under the cursor, the events of all."""
 
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -8,6 +9,7 @@ from textual.containers import Horizontal
 
 from daemon.core.query import QueryError, parse_query
 from tui.monitor.actions import EVERYWHERE, JOBS, LISTS, bindings
+from tui.monitor.board import Gap
 from tui.monitor.detail import Detail
 from tui.monitor.screens.acting import Acting
 from tui.monitor.sheet import Page, job_sheet
@@ -20,10 +22,18 @@ from tui.monitor.widgets.lines import Fixed, Line
 from tui.text import Cell, clean, counted, cut, width
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from daemon.core.job import Job
+    from tui.monitor.board import Entry as Told
 
 STILL_S = 2.0
 """The order is left alone while the cursor was moved less than this ago."""
+
+
+def _notable(entries: "Sequence[Told]") -> "Iterator[Told]":
+    """The newest first, without those that only tell how far a job is: its row shows that."""
+    return (one for one in reversed(entries) if isinstance(one, Gap) or one.type != "polled")
 
 
 class JobsScreen(Acting):
@@ -127,12 +137,12 @@ class JobsScreen(Acting):
         pane = self.fixed("stream")
         if not pane.display or self.monitor.frozen:
             return
-        app, room = self.monitor, pane.size.height - 1
-        last = list(app.board.entries)[-room:] if room > 0 else []
+        app = self.monitor
+        last = list(islice(_notable(app.board.entries), max(0, pane.size.height - 1)))
         cells = pane.size.width
         head = f"{RULE * 2} events "
         lines = [Line((Cell(head + RULE * max(0, cells - width(head)), "dim"),))]
-        rows = [entry_row(one, app.clock, cells, "") for one in reversed(last)]
+        rows = [entry_row(one, app.clock, cells, "") for one in last]
         pane.show([*lines, *(Line(row) for row in rows)])
 
     def foot_cells(self, now: float) -> tuple[Cell, ...]:  # noqa: ARG002  as declared

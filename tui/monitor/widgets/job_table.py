@@ -1,14 +1,19 @@
 """The table of jobs: a row a job, drawn from the view."""
 
+from typing import Any
+
 from textual import events
 from textual.message import Message
 
 from daemon.core.job import Job
-from tui.monitor.rows import Context, Layout, layout, row, widest
+from tui.monitor.rows import Context, Layout, layout, row, ticking, widest
 from tui.monitor.symbols import CURSOR, DOWN, MARK, UP
 from tui.monitor.view import View
 from tui.monitor.widgets.lines import Grid, Line
 from tui.text import Cell, pad
+
+ROWS_KEPT_MAX = 1_000
+"""Rows that were drawn are kept, so that a flush costs little where nothing changed."""
 
 
 class JobTable(Grid):
@@ -34,6 +39,8 @@ class JobTable(Grid):
         self.touched_at = 0.0
         self._columns = layout(80, id_cells=3, provider_cells=8)
         self._laid_out: tuple[int, int, int] | None = None
+        self._named = False
+        self._rows: dict[int, tuple[tuple[Any, ...], Line]] = {}
 
     def lay_out(self) -> None:
         """Give the columns the room that the width and the longest texts allow."""
@@ -44,6 +51,8 @@ class JobTable(Grid):
         if wanted != self._laid_out:
             self._laid_out = wanted
             self._columns = layout(wanted[0], id_cells=longest, provider_cells=names)
+            self._named = any(slot.key == "name" for slot in self._columns.slots)
+            self._rows.clear()
             self.repaint()
 
     @property
@@ -74,20 +83,25 @@ class JobTable(Grid):
         jobs = self.view.board.jobs if self.frozen is None else self.frozen
         job = jobs.get(number)
         under = index == self.view.index
-        bar = CURSOR if under else " "
-        edge = bar + (MARK if number in self.view.marks else " ")
+        edge = (CURSOR if under else " ") + (MARK if number in self.view.marks else " ")
         if job is None:
             return Line((Cell(f"{edge} {number} is gone", "dim"),))
-        context = Context(
-            now=self.now,
-            named=any(slot.key == "name" for slot in self._columns.slots),
-            asked=self.asked.get(number),
-        )
-        shown = self.view.board.shown(job, self.now)
         ground = "stale" if self.stale else "plain"
         if under:
             ground = "cursor" if self.has_focus else "cursor-away"
-        return Line(row(shown, self._columns, context, edge=edge), ground)
+        shown = self.view.board.shown(job, self.now)
+        key = (job, shown.reason, ticking(job, self.now), self.asked.get(number), edge, ground)
+        known = self._rows.get(number)
+        if known is not None and known[0][0] is job and known[0][1:] == key[1:]:
+            return known[1]
+        line = Line(row(shown, self._columns, self._context(number), edge=edge), ground)
+        self._rows[number] = key, line
+        if len(self._rows) > ROWS_KEPT_MAX:
+            self._rows.clear()
+        return line
+
+    def _context(self, number: int) -> Context:
+        return Context(self.now, named=self._named, asked=self.asked.get(number))
 
     @property
     def cursor(self) -> int:

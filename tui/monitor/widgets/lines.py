@@ -74,11 +74,11 @@ class Lines(ScrollView, can_focus=False):
             # No layout depends on it: there are no scroll bars.
             self.set_reactive(Widget.virtual_size, Size(self.size.width, total))
             self.scroll_lines_to(self.top)
-        changed = [
-            region
-            for y in range(self.size.height)
-            for region in _difference(self._painted.get(y), self._line_or_none(y), y, self.size)
-        ]
+        size, painted = self.size, self._painted
+        differences = (
+            _difference(painted.get(y), self._line_or_none(y), y, size) for y in range(size.height)
+        )
+        changed = [region for region in differences if region is not None]
         if changed:
             self.refresh(*changed)
 
@@ -121,7 +121,7 @@ class Lines(ScrollView, can_focus=False):
     @property
     def top(self) -> int:
         """The first line that is seen."""
-        return self.scroll_offset.y
+        return round(self.scroll_y)
 
     def scroll_lines_to(self, top: int) -> None:
         """See the lines from `top` on, as far as there are lines."""
@@ -139,26 +139,25 @@ class Lines(ScrollView, can_focus=False):
         self.scroll_lines_to(self.top - WHEEL_LINES)
 
 
-def _difference(old: Line | None, new: Line, y: int, size: Size) -> list[Region]:
-    """The regions of line `y` where `new` differs from `old`, runs of cells together."""
+def _difference(old: Line | None, new: Line, y: int, size: Size) -> Region | None:
+    """The region of line `y` where `new` differs from `old`.
+
+    One region, from the first change to the last: Textual sends a line from its beginning for each.
+    """
     if old == new:
-        return []
-    whole = [Region(0, y, size.width, 1)]
+        return None
+    whole = Region(0, y, size.width, 1)
     if old is None or old.ground != new.ground or len(old.cells) != len(new.cells):
         return whole
-    regions: list[Region] = []
-    x = 0
+    first, last, x = size.width, 0, 0
     for before, after in zip(old.cells, new.cells, strict=True):
         cells = width(after.text)
         if before != after:
             if width(before.text) != cells:
                 return whole
-            if regions and regions[-1].right == x:
-                regions[-1] = Region(regions[-1].x, y, regions[-1].width + cells, 1)
-            else:
-                regions.append(Region(x, y, cells, 1))
+            first, last = min(first, x), x + cells
         x += cells
-    return regions
+    return Region(first, y, last - first, 1)
 
 
 class Fixed(Lines):
