@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
+from daemon.core.commands import Edit
 from daemon.core.job import Held, Image, Job, Queued, Stage
 from daemon.core.limits import ADD_JOBS_MAX, JOB_IMAGE, check_job, check_total
 from daemon.core.suggest import did_you_mean
@@ -56,13 +57,8 @@ def admit(rows: Sequence[Row], known: Known) -> Admission:
         jobs.extend(_jobs(row, first_ids[index], after, images, known))
     problems.extend(_cycles(rows, edges))
     if problems:
-        return Admission((), tuple(sorted(problems, key=_place)), ())
+        return Admission((), tuple(problems), ())
     return Admission(tuple(jobs), (), tuple(_warnings(rows, known)))
-
-
-def _place(problem: RowProblem) -> int:
-    """Where it is told: what is wrong with all of the add first, then row by row."""
-    return -1 if problem.row is None else problem.row
 
 
 def _total(rows: Sequence[Row]) -> Iterator[RowProblem]:
@@ -232,3 +228,32 @@ def _warnings(rows: Sequence[Row], known: Known) -> Iterator[str]:
         if shut is not None:
             jobs = "job waits" if count == 1 else "jobs wait"
             yield f"{name} is closed: {shut.reason}; {count} {jobs} for it"
+
+
+def edit_problem(job: Job, asked: Edit, provider: Provider | None) -> str | None:
+    """Why `asked` would make a job that could not be added, or None."""
+    after = msgspec.structs.replace(
+        job,
+        prompt=job.prompt if asked.prompt is None else asked.prompt,
+        name=job.name if asked.name is None else (asked.name or None),
+        labels=job.labels if asked.labels is None else asked.labels,
+        priority=job.priority if asked.priority is None else asked.priority,
+        params=job.params if asked.params is None else asked.params,
+    )
+    found = check_job(
+        provider=after.provider,
+        prompt=after.prompt,
+        images=(),
+        name=after.name,
+        batch=None,
+        labels=after.labels,
+        priority=after.priority,
+        after=(),
+        count=1,
+        params_json=msgspec.json.encode(after.params),
+    )
+    if provider is not None and provider.engine is not None and not found:
+        params = {**provider.params, **after.params}
+        problems = provider.engine.check(after.prompt, params, len(job.images))
+        found = [(one.field, one.message) for one in problems]
+    return "; ".join(f"{field}: {message}" for field, message in found) or None

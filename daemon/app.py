@@ -17,6 +17,7 @@ from daemon.book import Book
 from daemon.clock import Clock, SystemClock
 from daemon.config import Flags, Loaded
 from daemon.core.events import Event, EventType
+from daemon.engines.spool import Spool
 from daemon.gatekeeper import Gatekeeper
 from daemon.housekeeping import Housekeeper
 from daemon.hub import Hub
@@ -225,6 +226,7 @@ class App:
             inputs=self._inputs,
             pictures=self._pictures,
             filing=self._filing,
+            spool=Spool(self._assembler.spool),
             keep_days=self.loaded.config.daemon.keep_days,
         )
         async with asyncio.TaskGroup() as tasks:

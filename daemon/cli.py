@@ -122,6 +122,13 @@ def _fail(code: int, message: str) -> int:
     return code
 
 
+def _said(error: Exception) -> str:
+    """What went wrong, in the words of people: the file, then why."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def _run(args: argparse.Namespace) -> int:
     from daemon.app import App
     from daemon.assembly import AssemblyError
@@ -144,9 +151,9 @@ def _run(args: argparse.Namespace) -> int:
     except StoreDamagedError as error:
         return _fail(EX_DATAERR, str(error))
     except (StoreUnwritableError, PermissionError, FileExistsError, NotADirectoryError) as error:
-        return _fail(EX_CANTCREAT, f"{error}: mend its owner or mode, or give --state-dir")
+        return _fail(EX_CANTCREAT, f"{_said(error)}: mend its owner or mode, or give --state-dir")
     except (StoreError, OSError) as error:
-        return _fail(EX_CANTCREAT, str(error))
+        return _fail(EX_CANTCREAT, _said(error))
     return EX_OK if fatal is None else _fail(EX_FAILED, fatal)
 
 

@@ -5,6 +5,7 @@ import structlog
 from daemon.book import Book
 from daemon.clock import Clock
 from daemon.core.job import FINISHED, Job, live_remote
+from daemon.engines.spool import Spool
 from daemon.media.downloads import Filing
 from daemon.media.inputs import InputStore
 from daemon.media.pictures import PicturePool
@@ -38,6 +39,7 @@ class Housekeeper:
         inputs: InputStore,
         pictures: PicturePool,
         filing: Filing,
+        spool: Spool,
         keep_days: float,
     ) -> None:
         self._book = book
@@ -46,6 +48,7 @@ class Housekeeper:
         self._inputs = inputs
         self._pictures = pictures
         self._filing = filing
+        self._spool = spool
         self.keep_days = keep_days
 
     async def run(self) -> None:
@@ -82,6 +85,13 @@ class Housekeeper:
             if job.state not in FINISHED or live_remote(job) is not None
         }
         await self._filing.sweep(alive)
+        await self._sweep_spool()
         if old or events or inputs:
             log.info("pruned", jobs=len(old), events=events, pictures=inputs)
         return len(old)
+
+    async def _sweep_spool(self) -> None:
+        """Remove answers that were fetched, or that no job refers to any more."""
+        remotes = [live_remote(job) for job in self._book.jobs.values()]
+        kept = {result.url for one in remotes if one is not None for result in one.results}
+        await self._spool.sweep(kept, before=self._clock.now() - DAY_S)

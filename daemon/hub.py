@@ -167,8 +167,6 @@ class Hub:
 
     def _join(self, one: Subscription) -> bool:
         """Make `one` live, if what it missed is at hand."""
-        if one.seq > self._seq:
-            return False
         missed = list(takewhile(lambda line: line.seq > one.seq, reversed(self._recent)))
         if len(missed) != self._seq - one.seq:
             return False

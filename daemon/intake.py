@@ -28,8 +28,7 @@ class Intake:
         self, rows: Sequence[messages.Row], by: str | None, *, dry_run: bool
     ) -> dict[str, Any]:
         """Validate whole, add all or nothing."""
-        if not dry_run:
-            await self._check_pictures(rows)
+        unsent = () if dry_run else await self._unsent(rows)
         known = Known(
             providers=self._reporter.providers,
             named=self._book.named,
@@ -39,8 +38,9 @@ class Intake:
             by=by,
         )
         admission = admit(rows, known)
-        if admission.problems:
-            raise refusal("bad_jobs", _headline(admission.problems), problems=admission.problems)
+        if problems := (*unsent, *admission.problems):
+            in_order = tuple(sorted(problems, key=_place))
+            raise refusal("bad_jobs", _headline(in_order), problems=in_order)
         value = {
             "first": None if dry_run else known.next_id,
             "count": len(admission.jobs),
@@ -51,20 +51,18 @@ class Intake:
             await self._book.durable()
         return value
 
-    async def _check_pictures(self, rows: Sequence[messages.Row]) -> None:
+    async def _unsent(self, rows: Sequence[messages.Row]) -> tuple[messages.RowProblem, ...]:
         """Every picture that a row names by hash must have been sent."""
         hashes = {image.sha256 for row in rows for image in row.images if image.sha256 is not None}
         if not hashes:
-            return
+            return ()
         missing = set(await self.need(sorted(hashes)))
-        problems = tuple(
+        return tuple(
             messages.RowProblem(index, f"images[{place}]", "the picture was not sent")
             for index, row in enumerate(rows)
             for place, image in enumerate(row.images)
             if image.sha256 in missing
         )
-        if problems:
-            raise refusal("bad_jobs", _headline(problems), problems=problems)
 
     async def need(self, hashes: Sequence[str]) -> list[str]:
         """Which of these pictures are missing."""
@@ -102,6 +100,11 @@ def _added(job: Job) -> Event:
         value=public(job),
         work=job.work,
     )
+
+
+def _place(problem: messages.RowProblem) -> int:
+    """Told first is what is wrong with the whole add, then row by row."""
+    return -1 if problem.row is None else problem.row
 
 
 def _headline(problems: Sequence[messages.RowProblem]) -> str:

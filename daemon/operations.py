@@ -6,6 +6,7 @@ from typing import Any, assert_never
 import msgspec
 from msgspec import UNSET
 
+from daemon.admission import edit_problem
 from daemon.book import Book
 from daemon.clock import Clock
 from daemon.core import explain
@@ -21,7 +22,7 @@ from daemon.core.commands import (
 )
 from daemon.core.events import Event, EventType
 from daemon.core.gate import Gate
-from daemon.core.job import Attempt, Job, live_remote, public
+from daemon.core.job import Attempt, Job, label, live_remote, public
 from daemon.core.judge import close, gate_events, reopen
 from daemon.intake import Intake
 from daemon.listing import Listing
@@ -115,12 +116,20 @@ class Operations:
                 refused.append({"id": number, "why": f"there is no job {number}"})
                 continue
             try:
+                self._check(job, asked)
                 changed.append(self._supervisor.command(job, asked, by=by))
             except RefusedError as error:
                 refused.append({"id": number, "why": str(error)})
         await self._book.durable()
         brief = [msgspec.structs.replace(public(job), prompt="", params={}) for job in changed]
         return {"changed": [job.id for job in changed], "refused": refused, "jobs": brief}
+
+    def _check(self, job: Job, asked: Command) -> None:
+        """Raise RefusedError for an edit that would make a job which could not be added."""
+        if isinstance(asked, Edit):
+            problem = edit_problem(job, asked, self._providers.get(job.provider))
+            if problem is not None:
+                raise RefusedError(f"{label(job)}: {problem}")
 
     async def _pause(self, request: messages.Pause, by: str | None) -> dict[str, Any]:
         if request.until_at is not None and request.until_at <= self._clock.now():

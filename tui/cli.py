@@ -62,6 +62,10 @@ VERBS: dict[str, Verb] = {
     "resume": Verb(
         "tui.commands.gates", "Let submits to providers go on.", "resume", "resume_arguments"
     ),
+    "edit": Verb("tui.commands.edit", "Change a waiting job in your editor."),
+    "stats": Verb("tui.commands.stats", "What became of the jobs, in numbers."),
+    "export": Verb("tui.commands.export", "Print jobs as a file that add takes back."),
+    "completion": Verb("tui.commands.completion", "Print a completion script for a shell."),
     "events": Verb("tui.commands.events", "What happened; with --follow what happens."),
     "wait": Verb("tui.commands.wait", "Wait until jobs can't go on by themselves."),
     "ping": Verb("tui.commands.ping", "Ask whether the daemon answers."),

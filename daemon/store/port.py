@@ -85,7 +85,7 @@ class JobStore(Protocol):
         """Queue `batch`; the future gives its last seq once it is durable.
 
         Batches become durable in the order of the calls, several in one commit. While the disk is
-        full they wait (`stalled` tells); a failed fsync ends the store, and every future raises.
+        full they wait (`on_trouble` tells); a failed fsync ends the store, and every future raises.
         """
 
     def on_commit(self, callback: Callable[[Sequence[Line]], None]) -> None:

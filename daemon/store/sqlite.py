@@ -226,6 +226,7 @@ class SqliteStore:
             self._paid = PaidFile(self._folder / PAID_FILE)
             self._reserve.fill()
             self._reader = connect_reader(self._journal)
+            schema.version(self._reader)  # only what has read counts as a connection (`close`)
         return loaded
 
     async def _read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:

@@ -168,11 +168,10 @@ class Client:
     def _answer(self, message: Request, idle_s: float | None) -> Iterator[Reply]:
         """Every frame about `message`, up to the Ok or Error that ends it."""
         numbered = self._session.number(message)
-        self._socket.settimeout(idle_s)
         try:
-            self._socket.sendall(codec.encode(numbered))
-        except BrokenPipeError:
-            pass
+            self._socket.settimeout(idle_s)
+            with suppress(BrokenPipeError):  # it may have said why before it hung up
+                self._socket.sendall(codec.encode(numbered))
         except OSError as error:
             raise UnreachableError(self.path, _reason(error, idle_s)) from None
         while True:
@@ -186,8 +185,8 @@ class Client:
 
     def _read(self, idle_s: float | None) -> None:
         """Take in what came. An error that belongs to no request ends the conversation."""
-        self._socket.settimeout(idle_s)
         try:
+            self._socket.settimeout(idle_s)
             content = self._socket.recv(READ_BYTES)
             answers = self._session.receive(content)
         except OSError as error:

@@ -130,6 +130,32 @@ class Installation:
             raise AssertionError(f"genq {args}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
+    def genqd(self, *args: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run the daemon's own command to its end; never raises for an exit code."""
+        return subprocess.run(
+            [sys.executable, "-m", "daemon.cli", *args],
+            cwd=self.folder,
+            env={**self.environ, "PYTHONPATH": str(ROOT), **environ},
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S_MAX,
+            check=False,
+        )
+
+    def reload(self, config: str) -> dict[str, Any]:
+        """Write another configuration, have the daemon read it; the event that says what came."""
+        seen = len(self.ask("events", "--json").out.splitlines())
+        self.config.write_text(config)
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
+        def told() -> dict[str, Any]:
+            lines = self.ask("events", "--json").out.splitlines()[seen:]
+            events = (json.loads(line) for line in lines)
+            return next((one for one in events if "config_" in one["type"]), {})
+
+        return until(told)
+
     def ask(self, *words: str) -> Answer:
         """Run a command in this process, into a pipe: ten times as fast as `genq`."""
         out, err = io.StringIO(), io.StringIO()

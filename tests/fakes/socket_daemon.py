@@ -111,6 +111,7 @@ class SocketDaemon:
         self.oldest = 1
         self.acts: list[messages.Act | messages.Pause | messages.Resume] = []
         self.refuse: dict[int, str] = {}
+        self.quiet = False
         self.subscribed = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._writers: dict[asyncio.StreamWriter, bool] = {}
@@ -179,7 +180,8 @@ class SocketDaemon:
 
     def _send(self, event: Event) -> None:
         self.events.append(event)
-        self.raw(msgspec.json.encode(event))
+        if not self.quiet:
+            self.raw(msgspec.json.encode(event))
 
     # ---- serving ----
 
@@ -191,8 +193,8 @@ class SocketDaemon:
                 for frame in session.receive(content):
                     self._answer(frame, writer)
                 await writer.drain()
-        except ConnectionError:
-            pass
+        except (ConnectionError, asyncio.CancelledError):
+            pass  # the client left, or the test is over
         finally:
             self._writers.pop(writer, None)
             writer.close()

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from daemon.clock import SystemClock
 from daemon.core.events import Event
 from daemon.store import opening, schema
-from daemon.store.connections import connect_writer
+from daemon.store.connections import BUSY_S, connect_reader, connect_writer, fold
 from daemon.store.paid import read_paid
 from daemon.store.port import Batch, StoreDamagedError, StoreError, StoreUnwritableError
 from tests.store.facts import Heard, Pen, all_jobs, names, new_job, paid, running_job, sent_job
@@ -625,17 +626,30 @@ async def test_the_wal_is_folded_in_when_nothing_happens(
     make_store: MakeStore, journal: Path
 ) -> None:
     store = make_store(idle_s=0.01)
-    pen = Pen(store, await store.open())
-    reader = sqlite3.connect(journal, isolation_level=None)  # holds on to an older state
-    reader.execute("BEGIN")
-    reader.execute("SELECT * FROM jobs").fetchall()
-    await pen.add(new_job(1))
+    await Pen(store, await store.open()).add(new_job(1))
     wal = journal.with_name("journal.sqlite3-wal")
-    assert wal.stat().st_size > 0
-    assert await asyncio.wait_for(pen.add(new_job(2)), timeout=4.0) == 2
-    reader.close()
     await until(lambda: wal.stat().st_size == 0)
-    assert len(await all_jobs(store)) == 2
+    assert len(await all_jobs(store)) == 1
+
+
+def test_folding_the_wal_in_waits_for_no_reader(tmp_path: Path) -> None:
+    writer = connect_writer(tmp_path / "j.sqlite3")
+    reader = connect_reader(tmp_path / "j.sqlite3")
+    clock = SystemClock()
+    try:
+        writer.execute("CREATE TABLE facts (x)")
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM facts").fetchall()
+        writer.execute("INSERT INTO facts VALUES (1)")
+        before = clock.monotonic()
+        assert not fold(writer)
+        assert clock.monotonic() - before < BUSY_S / 2
+        reader.execute("COMMIT")
+        assert fold(writer)
+        assert writer.execute("PRAGMA busy_timeout").fetchone() == (BUSY_S * 1000,)
+    finally:
+        reader.close()
+        writer.close()
 
 
 async def test_a_reserve_that_is_missing_is_made_when_nothing_happens(

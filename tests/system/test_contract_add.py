@@ -331,7 +331,6 @@ def test_a_damaged_picture_is_refused_by_line_and_field(genq: Installation, fold
     assert line.startswith(f"{folder}/a.jsonl:1: images[0]: ")
 
 
-@pytest.mark.xfail(strict=True, reason="no engine of its own yet; with one, it must queue")
 def test_jobs_queue_with_a_warning_for_a_provider_whose_key_is_missing(
     genq: Installation,
 ) -> None:

@@ -392,7 +392,13 @@ def test_why_and_ping_have_the_shape_of_the_contract(genq: Installation) -> None
 
 def test_wait_tells_who_came_how_far_and_its_exit_code_too(genq: Installation) -> None:
     done = genq.ask("wait", "1", "--json")
-    empty = {"succeeded": [], "failed": [], "cancelled": [], "stuck": [], "unfinished": []}
+    empty: dict[str, list[int]] = {
+        "succeeded": [],
+        "failed": [],
+        "cancelled": [],
+        "stuck": [],
+        "unfinished": [],
+    }
     assert (done.code, done.value) == (0, {**empty, "succeeded": [1]})
     held = genq.ask("wait", "1", "2", "--json")
     assert (held.code, held.value) == (1, {**empty, "succeeded": [1], "stuck": [2]})
@@ -459,7 +465,6 @@ def test_a_number_that_the_journal_has_not_is_said_and_not_passed_over(genq: Ins
     assert json.loads(event)["type"] == "snapshot"
 
 
-@pytest.mark.xfail(strict=True, reason="tui/commands/events.py: --job takes an id that isn't known")
 def test_events_of_an_unknown_job_leave_with_1(genq: Installation) -> None:
     assert genq.ask("events", "--job", "9999").code == 1
 

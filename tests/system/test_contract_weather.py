@@ -237,7 +237,7 @@ def test_a_verdict_fails_the_job_and_requeue_pays_anew(genq: Installation) -> No
     until(lambda: genq.show(number)["attempt"] == 2)
     job = genq.until(number, "failed", "succeeded")
     assert len(set(_submits(genq, number))) == 2
-    assert [one["result"] for one in job["attempts"]][0] == "failed"
+    assert job["attempts"][0]["result"] == "failed"
     _check_fold(genq)
 
 
@@ -514,17 +514,26 @@ def test_priority_goes_first_then_batches_in_turn_then_age(genq: Installation) -
 
 
 def test_children_wait_for_a_failed_parent_until_it_succeeds(genq: Installation) -> None:
-    parent = genq.add("scripted", "--prompt", "fails once", "--name", "the failing one")
+    parent = genq.add("scripted", "--prompt", "refused for good", "--name", "the failing one")
     child = genq.add("scripted", "--prompt", "x", "--image", "job:the failing one")
     genq.until(parent, "failed")
     job = genq.show(child)
     assert (job["state"], job["reason"], job["after"]) == ("queued", "dependency", [parent])
     assert genq.ask("wait", str(child), "--json").value["stuck"] == [child]
-    script = genq.folder / "weather.toml"
-    assert script.exists()
     assert genq.ask("requeue", str(parent)).code == 0
-    if genq.until(parent, "failed", "succeeded")["state"] == "succeeded":
-        genq.until(child, "succeeded")
+    job = genq.until(child, "succeeded")
+    assert job["images"] == [{"source": f"job:{parent}", "sha256": None}]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="engines/mock_trouble.py counts scripted polls for a task, not for a job"
+)
+def test_a_script_is_played_once_for_each_job(genq: Installation) -> None:
+    number = genq.add("scripted", "--prompt", "fails once")
+    genq.until(number, "failed")
+    genq.ask("requeue", str(number))
+    until(lambda: genq.show(number)["attempt"] == 2)
+    assert genq.until(number, "failed", "succeeded")["state"] == "succeeded"
 
 
 def test_a_hold_takes_a_job_out_of_the_queue_and_release_puts_it_back(

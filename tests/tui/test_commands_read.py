@@ -340,6 +340,21 @@ def test_an_event_is_a_line_that_tells_what_happened(daemon: FakeDaemon) -> None
     assert "100%; /out/a and 1 file more; red" in lines[3]
 
 
+@pytest.mark.parametrize("words", [["--job", "9"], ["--job", "9", "--follow"]])
+def test_the_events_of_an_unknown_job_end_with_1(daemon: FakeDaemon, words: list[str]) -> None:
+    fill(daemon)
+    ran = genq(daemon.path, "events", *words)
+    assert (ran.code, ran.out, ran.err) == (1, "", "genq: there is no job 9\n")
+
+
+def test_a_forgotten_job_may_have_left_events_and_a_known_one_none(daemon: FakeDaemon) -> None:
+    fill(daemon)
+    daemon.put(99)
+    assert genq(daemon.path, "events", "--job", "99").code == 0
+    del daemon.jobs[12]
+    assert genq(daemon.path, "events", "--job", "12").code == 0
+
+
 class GaveUpError(Exception):
     """Stands for ctrl+c: the fake clock raises it when the test has seen enough."""
 

@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from daemon.wire.messages import Events
+from daemon.wire.messages import Events, Why
 from tui.console import Console
 from tui.event_view import event_line
 from tui.options import Parser, UsageError, job_id, whole_number
-from tui.session import connect, follow
+from tui.session import Session, connect, follow
 from tui.text import clean
 
 
@@ -27,13 +27,11 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     if asked.after is not None and asked.tail is not None:
         raise UsageError("--after and --tail exclude each other")
     last = asked.after
-    if not asked.follow or asked.tail is not None:
-        request = Events(after=asked.after, tail=asked.tail, job=asked.job)
-        with connect(asked, console) as session:
-            last = session.seq
-            for event in session.events(request):
-                _tell(console, event)
-                last = max(last, event["seq"])
+    with connect(asked, console) as session:
+        if not asked.follow or asked.tail is not None:
+            last = _tell_stored(asked, console, session)
+        elif asked.job is not None:
+            session.request(Why(job=asked.job))  # an unknown one would be followed for ever
     if not asked.follow:
         return 0
     console.flush()
@@ -45,6 +43,21 @@ def run(asked: argparse.Namespace, console: Console) -> int:
         _tell(console, event)
         console.flush()
     return 0
+
+
+def _tell_stored(asked: argparse.Namespace, console: Console, session: Session) -> int:
+    """Print the stored events; the number up to which that was everything.
+
+    Raises ServerError for a job that isn't known, and has left no events.
+    """
+    request = Events(after=asked.after, tail=asked.tail, job=asked.job)
+    last, told = session.seq, False
+    for event in session.events(request):
+        _tell(console, event)
+        last, told = max(last, event["seq"]), True
+    if asked.job is not None and not told:
+        session.request(Why(job=asked.job))
+    return last
 
 
 def _tell(console: Console, event: Mapping[str, Any]) -> None:

@@ -16,6 +16,8 @@ from tui.wording import failure_shown, job_called, money_shown, state_shown
 PROMPT_LINES_MAX = 6
 ERROR_LINES_MAX = 5
 LABEL_CELLS = 9
+LAST_ERROR = " Last error, rule "
+"""From here on the daemon's sentence says what has lines of its own here."""
 BAR_CELLS = (8, 60)
 Cells = tuple[Cell, ...]
 
@@ -42,10 +44,9 @@ def job_sheet(job: Job, sentence: str, page: Page, *, whole: bool) -> list[Cells
 
     Texts are cleaned already, but for those that only a whole job carries.
     """
+    said = sentence.partition(LAST_ERROR)[0]
     lines = [_rule(headline(job, page.now), page)]
-    lines += [
-        (Cell(f" {line}", "cyan"),) for line in (wrap(sentence, page.cells - 2) if sentence else [])
-    ]
+    lines += [(Cell(f" {line}", "cyan"),) for line in (wrap(said, page.cells - 2) if said else [])]
     lines += [*_error(job, page, ERROR_LINES_MAX), *_about(job, page)]
     if not whole:
         return [*lines, (Cell(" reading the rest…", "dim"),)]

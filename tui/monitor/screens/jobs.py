@@ -108,8 +108,10 @@ class JobsScreen(Acting):
         pane = self.fixed("side" if self.fixed("side").display else "bottom")
         if not pane.display:
             return
-        job = self.under_cursor()
-        if self.detail.want(job, now) and self.monitor.feed.live:
+        job = self._shown_job()
+        if self.monitor.frozen is not None:
+            self.detail.want(job, now)
+        elif self.detail.want(job, now) and self.monitor.feed.live:
             self.run_worker(self._load(now), exit_on_error=True)
         elif (due_s := self.detail.due_s(now)) is not None:
             self.set_timer(due_s, self.monitor.wake)
@@ -122,6 +124,11 @@ class JobsScreen(Acting):
         pane.show(
             [Line(line) for line in job_sheet(shown, self.detail.sentence, page, whole=whole)]
         )
+
+    def _shown_job(self) -> "Job | None":
+        """The job under the cursor: as it is, or as it was when the view was frozen."""
+        job, frozen = self.under_cursor(), self.monitor.frozen
+        return job if job is None or frozen is None else frozen.get(job.id)
 
     async def _load(self, now: float) -> None:
         await self.detail.load(now)
@@ -263,11 +270,15 @@ class JobsScreen(Acting):
             return
         try:
             query = parse_query(text)
+            app.hush()
         except QueryError as error:
-            app.say(f"{error}", "yellow")
-            return
+            app.say(str(error), "yellow")
+            text = text.rpartition(" ")[0]  # what stands before the word that is being typed
+            try:
+                query = parse_query(text)
+            except QueryError:
+                return
         self.query_text = text
-        app.hush()
         app.arrange(app.view.sort, query)
 
     def action_back(self) -> None:

@@ -94,13 +94,13 @@ class JobTable(Grid):
         known = self._rows.get(number)
         if known is not None and known[0][0] is job and known[0][1:] == key[1:]:
             return known[1]
-        line = Line(row(shown, self._columns, self._context(number), edge=edge), ground)
+        line = Line(row(shown, self._columns, self._shown_with(number), edge=edge), ground)
         self._rows[number] = key, line
         if len(self._rows) > ROWS_KEPT_MAX:
             self._rows.clear()
         return line
 
-    def _context(self, number: int) -> Context:
+    def _shown_with(self, number: int) -> Context:
         return Context(self.now, named=self._named, asked=self.asked.get(number))
 
     @property
