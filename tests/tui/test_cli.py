@@ -279,7 +279,7 @@ def test_the_examples_of_the_documentation_are_good_command_lines() -> None:
     examples = re.findall(r"(?m)^    (?:[\w-]+ \| )?genq (.*)$", DOCS.read_text())
     assert {example.split()[0] for example in examples} == set(VERBS) - {"tui"}
     for example in examples:
-        verb, *words = shlex.split(re.split(r" (?:\||&&) ", example)[0])
+        verb, *words = shlex.split(re.split(r" (?:\||&&|>) ", example)[0])
         parser_of(verb).read(words)
 
 
