@@ -1,6 +1,7 @@
 """The composition root: builds everything, runs it, reloads it, ends it in order."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -77,8 +78,7 @@ class App:
     async def run(self) -> str | None:
         """Run until told to stop. Returns why it had to, or None after an orderly stop.
 
-        Raises lock.LockHeldError, StoreError, server.BindError, AssemblyError and OSError before
-        anything was changed.
+        Raises LockHeldError, StoreError, BindError, AssemblyError and OSError at the start.
         """
         async with AsyncExitStack() as stack:
             await self._build(stack)
@@ -131,6 +131,7 @@ class App:
             self._book.load(page)
         self._configure_book()
         self._book.index()
+        gc.freeze()  # many jobs: collections over all of them would stall the loop
         self._gatekeeper = Gatekeeper(
             book=self._book,
             clock=self._clock,
@@ -200,6 +201,7 @@ class App:
         self._store.on_fatal(self._die)
         self._server = Server(desk=operations, hub=hub, clock=self._clock)
         self._unclean = journal.unclean and journal.seq > 0
+        self._unrecorded = journal.unrecorded
         stack.callback(self._binding.close)
 
     # ---- running ----
@@ -214,7 +216,7 @@ class App:
         if self._unclean and self.loaded.config.daemon.start_paused_after_crash:
             self._gatekeeper.pause_all("the last stop was not an orderly one")
         self._gatekeeper.configure()
-        self._supervisor.recover()
+        self._supervisor.recover(self._unrecorded)
         await self._book.durable()
         await self._server.start(self._binding.socket)
         notifier.ready()

@@ -13,9 +13,8 @@ from pathlib import Path
 from daemon.systemd import inherited
 from daemon.wire.sockets import path_problem
 
-BACKLOG = 128
-PROBE_S_MAX = 1.0
-"""A daemon that listens takes a connection at once, or its queue is full; both are an answer."""
+BACKLOG = 512
+"""So many clients may wait for their turn."""
 CLOSED_UMASK = 0o177
 
 
@@ -70,7 +69,7 @@ def inherit(sock: socket.socket) -> Binding:
 
 
 def bind(path: Path, mode: int) -> Binding:
-    """Listen at `path` with access `mode`. Blocks for up to PROBE_S_MAX; call it at the start.
+    """Listen at `path` with access `mode`.
 
     A stale socket there is replaced. Raises TakenError, or BindError for anything else that is
     there, which is left as it is.
@@ -105,12 +104,12 @@ def _clear(path: Path) -> None:
     if not stat.S_ISSOCK(found.st_mode):
         raise BindError(f"{path} is there and no socket; it was left: choose another --socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(PROBE_S_MAX)
+        probe.setblocking(False)  # a queue that is full is an answer too
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
-        except TimeoutError:
+        except BlockingIOError:
             raise TakenError(_taken(path)) from None
         except FileNotFoundError:
             return

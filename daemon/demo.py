@@ -13,7 +13,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from daemon.core.suggest import shown
@@ -34,7 +36,6 @@ ENDS = {
     "held": "held",
     "in_doubt": "in doubt",
 }
-GENQ = [sys.executable, "-m", "tui.cli", "--config", str(CONFIG)]
 GENQD = [sys.executable, "-m", "daemon.cli", "run", "--config", str(CONFIG)]
 
 
@@ -45,16 +46,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("usage: ./dev run | ./dev stop", file=sys.stderr)
         return 2
     os.chdir(ROOT)
-    if words == ["--stop"]:
-        return _stop_running()
-    if _genq("ping").returncode == 0:
-        return _show(None)
-    daemon = _start()
-    return 1 if daemon is None else _show(daemon)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    try:
+        if words == ["--stop"]:
+            return _stop_running()
+        if _genq("ping").returncode == 0:
+            return _show(None)
+        daemon = _start()
+        return 1 if daemon is None else _show(daemon)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """A signal ends it in order: what it started is stopped on the way out."""
+    raise SystemExit(128 + number)
+
+
+@cache
+def _command() -> tuple[str, ...]:
+    """`genq`, for the checkout's own daemon, whatever others the environment knows of."""
+    from daemon.config import ConfigError, Flags, load
+
+    genq = (sys.executable, "-m", "tui.cli")
+    try:
+        return (*genq, "--socket", str(load(Flags(config=CONFIG), os.environ, ROOT).socket))
+    except ConfigError:
+        return (*genq, "--config", str(CONFIG))  # the daemon says what is wrong with it
 
 
 def _genq(*words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*GENQ, *words], capture_output=True, text=True, check=False)
+    return subprocess.run([*_command(), *words], capture_output=True, text=True, check=False)
 
 
 def _start() -> "subprocess.Popen[bytes] | None":
@@ -64,35 +87,48 @@ def _start() -> "subprocess.Popen[bytes] | None":
         daemon = subprocess.Popen(
             GENQD, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )
-    if _genq("ping", "--wait", READY_S_MAX).returncode == 0:
-        return daemon
-    with contextlib.suppress(ProcessLookupError):
-        daemon.terminate()
-    daemon.wait(STOP_S_MAX)
+    try:
+        if _genq("ping", "--wait", READY_S_MAX).returncode == 0:
+            return daemon
+    except BaseException:
+        _stop(daemon)
+        raise
+    _stop(daemon)
     print(OUTPUT.read_text(errors="replace") or "the daemon doesn't answer", file=sys.stderr)
     return None
 
 
+def _stop(daemon: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        daemon.terminate()
+    daemon.wait(STOP_S_MAX)
+
+
 def _show(daemon: "subprocess.Popen[bytes] | None") -> int:
     """Queue the example if there is nothing, then the monitor, or a line for each job."""
-    if _genq("ls", "--limit", "1", "--json").stdout.strip() == "[]":
-        added = _genq("add", "--file", str(EXAMPLE))
-        sys.stderr.write(added.stderr)
-        if added.returncode:
-            return added.returncode
-        print(added.stdout, end="", flush=True)
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        return _monitor()
+    seen = sys.stdin.isatty() and sys.stdout.isatty()
     try:
-        return asyncio.run(_watch())
+        code = _fill()
+        if code == 0:
+            code = _monitor() if seen else asyncio.run(_watch())
+        return code
     finally:
-        if daemon is not None:
-            daemon.terminate()
-            daemon.wait(STOP_S_MAX)
+        if daemon is not None and not seen:
+            _stop(daemon)
+
+
+def _fill() -> int:
+    """Queue the example if the journal is empty; the exit code of that."""
+    if _genq("ls", "--limit", "1", "--json").stdout.strip() != "[]":
+        return 0
+    added = _genq("add", "--file", str(EXAMPLE))
+    sys.stderr.write(added.stderr)
+    print(added.stdout, end="", flush=True)
+    return added.returncode
 
 
 def _monitor() -> int:
-    code = subprocess.run(GENQ, check=False).returncode
+    code = subprocess.run(_command(), check=False).returncode
     print("The daemon goes on; `./dev stop` stops it.")
     return code
 
@@ -100,10 +136,10 @@ def _monitor() -> int:
 async def _watch() -> int:
     """A line for each job that ends, until none goes on by itself; the exit code of `genq wait`."""
     waiting = await asyncio.create_subprocess_exec(
-        *GENQ, "wait", "--json", stdout=asyncio.subprocess.PIPE
+        *_command(), "wait", "--json", stdout=asyncio.subprocess.PIPE
     )
     following = await asyncio.create_subprocess_exec(
-        *GENQ, "events", "--follow", "--after", "0", "--json", stdout=asyncio.subprocess.PIPE
+        *_command(), "events", "--follow", "--after", "0", "--json", stdout=asyncio.subprocess.PIPE
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

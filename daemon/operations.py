@@ -163,7 +163,9 @@ class Operations:
             before = self._book.gate(name)
             after = change(before)
             if after == before:
-                refused.append({"id": name, "why": self._reporter.unchanged(name, kind)})
+                shut = self._reporter.kept_shut(name) if kind == "provider_resumed" else None
+                if shut is not None:
+                    refused.append({"id": name, "why": shut})
                 continue
             changed.append(name)
             events += gate_events(name, before, after, kind, self._clock.now(), by=by)

@@ -95,15 +95,12 @@ class Reporter:
                 rows[stage] = {"p50_s": p50, "p95_s": p95, "n": len(window)}
         return rows
 
-    def unchanged(self, name: str, kind: str) -> str:
-        """Why pausing or resuming `name` changed nothing."""
-        if kind == "provider_paused":
-            return f"{name} is paused already"
-        gate = self._book.gate(name)
-        shut = blocking(gate, self._clock.now())
+    def kept_shut(self, name: str) -> str | None:
+        """Why nobody can resume `name`: the configuration shuts it. None if that isn't so."""
+        shut = blocking(self._book.gate(name), self._clock.now())
         if shut and shut[0].source == "config":
             return f"{name} stays closed: {shut[0].reason}"
-        return f"{name} is open already"
+        return None
 
 
 def gate_row(gate: Gate, now: float) -> dict[str, Any]:

@@ -18,11 +18,12 @@ from daemon.core.gate import admits, reopens_at
 from daemon.core.job import Job
 from daemon.core.judge import Moment
 from daemon.core.machine import next_effect
-from daemon.core.outcomes import Picked
+from daemon.core.outcomes import Accepted, Outcome, Picked
 from daemon.core.policy import Policy
 from daemon.core.recovery import recover
 from daemon.providers import Provider
 from daemon.runner import Performer, Runner
+from daemon.store.port import Paid
 
 log = structlog.get_logger()
 STARTS_PER_PASS_MAX = 500
@@ -59,8 +60,16 @@ class Supervisor:
 
     # ---- starting and stopping ----
 
-    def recover(self) -> None:
-        """Record what the restart means for each job, and start what goes on."""
+    def recover(self, unrecorded: Sequence[Paid] = ()) -> None:
+        """Record what the restart means for each job, and start what goes on.
+
+        `unrecorded` are accepted ids that reached paid.jsonl and not the journal: the answers are
+        settled now, as they would have been then.
+        """
+        for paid in unrecorded:
+            job = self._book.jobs.get(paid.job)
+            if job is not None and self._workable(job.provider):
+                self._settle(job, Accepted(paid.remote_id, paid.target))
         for job in list(self._book.jobs.values()):
             if not self._workable(job.provider):
                 continue
@@ -70,6 +79,10 @@ class Supervisor:
         for job in list(self._book.jobs.values()):
             self._ensure(job)
         self.kick()
+
+    def _settle(self, job: Job, outcome: Outcome) -> None:
+        gate, policy = self._book.gate(job.provider), self._policy(job.provider)
+        self._book.record(settle(job, gate, outcome, policy, self._moment(job.provider)))
 
     async def stop(self, grace_s: float) -> None:
         """End every runner; wait up to `grace_s` for submits in flight, as they may be paid."""

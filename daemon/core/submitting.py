@@ -170,7 +170,7 @@ def _submit_failed(
     closed = ended(job, now, "refused" if refused else "failed", fields["error"])
     if not refused:
         closed["billed"] = heavier(job.billed, "unknown")
-    resend = work.intent if work.intent.resent else None
+    resend = work.intent if work.intent.resent and refused else None
     if _waits_for_health(ruling, gate, now):
         queued = Queued("provider", None, resend)
         return to_queue(job, "submit_failed", now, queued, "retry", **fields, **closed)

@@ -6,6 +6,7 @@ time to load. The monitor's side is feed.py.
 
 import errno
 import socket
+import struct
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -68,6 +69,7 @@ class Client:
         self._session = ClientSession()
         self._replies: deque[Reply] = deque()
         self._told: deque[Told | Resync] = deque()
+        self._ended: ServerError | None = None
 
     @classmethod
     def connect(cls, path: Path, *, timeout_s: float = CONNECT_S_MAX) -> "Client":
@@ -81,7 +83,9 @@ class Client:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         client = cls(sock, path)
         try:
-            sock.settimeout(timeout_s)
+            # Not settimeout: a socket that doesn't block has no patience with a full queue.
+            limit = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1e6))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
             sock.connect(str(path))
             client._greet(timeout_s)
         except OSError as error:
@@ -160,6 +164,7 @@ class Client:
     # ---- the socket ----
 
     def _greet(self, timeout_s: float) -> None:
+        self._socket.settimeout(timeout_s)
         with suppress(BrokenPipeError):  # it may have said why before it hung up
             self._socket.sendall(self._session.hello())
         while self._session.welcome is None:
@@ -184,7 +189,9 @@ class Client:
                     return
 
     def _read(self, idle_s: float | None) -> None:
-        """Take in what came. An error that belongs to no request ends the conversation."""
+        """Take in what came. An error about no request ends the conversation, once all is read."""
+        if self._ended is not None:
+            raise self._ended
         try:
             self._socket.settimeout(idle_s)
             content = self._socket.recv(READ_BYTES)
@@ -198,13 +205,13 @@ class Client:
                 self._told.append(answer)
             elif isinstance(answer, Reply):
                 if answer.id is None and answer.error is not UNSET:
-                    raise ServerError(answer.error)
+                    self._ended = ServerError(answer.error)
                 self._replies.append(answer)
         if not content:
             raise UnreachableError(self.path, "it has gone away")
 
 
 def _reason(error: OSError, waited_s: float | None) -> str:
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | BlockingIOError):
         return f"it hasn't answered for {waited_s:g} s"
     return _REASONS.get(error.errno or 0) or error.strerror or str(error)

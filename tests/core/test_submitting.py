@@ -293,6 +293,13 @@ def test_a_resent_request_that_is_refused_for_good_may_still_have_cost() -> None
     assert (then.job.state, then.job.billed) == ("failed", "unknown")
 
 
+def test_a_resent_request_with_a_verdict_is_settled_and_the_next_one_has_a_new_key() -> None:
+    said = Fault("submit", "provider.failed", effect="accepted")
+    policy = Policy(rules=(Rule(name="r", kind="provider.failed", do="resubmit", limit=1),))
+    then = after(submitting(Submitting(RESENT), billed="unknown"), said, policy)
+    assert then.work == Queued("backoff", NOW)
+
+
 def test_a_resent_request_that_a_rule_holds_keeps_the_key_of_its_doubt() -> None:
     policy = Policy(rules=(Rule(name="r", phase="submit", do="hold"),))
     then = after(submitting(Submitting(RESENT)), refusal(400), policy)

@@ -228,8 +228,8 @@ class FakeVendor:
         task = self.ledger.get(remote.remote_id)
         if task is None or task.vanished:
             return Absent()
-        if now >= task.ready_at and not task.fails:
+        if now >= task.ready_at and not task.fails and not task.stopped:
             return Ready((Result(f"http://{self.name}/{task.remote_id}"),))
-        task.stopped = True
-        task.billed = happens(self._chance, 0.5)
+        if not task.stopped:
+            task.stopped, task.billed = True, happens(self._chance, 0.5)
         return Stopped("unknown" if task.billed else "no")

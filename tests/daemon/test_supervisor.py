@@ -15,6 +15,7 @@ from daemon.core.outcomes import (
     Stopped,
 )
 from daemon.core.policy import Abilities, Limits
+from daemon.store.port import Paid
 from tests.fakes.shell import LIMITS, Shell
 from tests.fakes.store import MemoryStore
 
@@ -198,6 +199,23 @@ async def test_a_submit_cut_by_the_stop_is_a_doubt_at_the_next_start():
     again.supervisor.recover()
     await again.run(1_000.0)
     assert again.job(1).state == "in_doubt"
+    assert again.performer.count("Submit") == 0
+
+
+async def test_an_answer_that_reached_only_the_paid_file_is_adopted_at_the_next_start():
+    shell = Shell(good())
+    shell.performer.gates["Submit"] = asyncio.Event()
+    shell.add()
+    await shell.run()
+    await shell.stop(grace_s=1.0)
+    key = shell.job(1).attempts[0].key
+    again = Shell(good(), clock=shell.clock)
+    again.book.load(shell.store.rows.values())
+    again.book.index()
+    again.supervisor.recover([Paid(0.0, 1, 1, key, "mock:", "r9", "p")])
+    await again.run(30.0)
+    assert again.job(1).state == "succeeded"
+    assert again.job(1).attempts[0].remote_id == "r9"
     assert again.performer.count("Submit") == 0
 
 

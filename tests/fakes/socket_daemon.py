@@ -1,7 +1,7 @@
 """A daemon for the monitor's tests: speaks the socket's protocol, does nothing but what it's told.
 
-Runs in a test's own loop, or as a process of its own (`python -m tests.fakes.socket_daemon PATH`),
-where lines on standard input stream events.
+Runs in a test's own loop, or as a process of its own that can be killed
+(`python -m tests.fakes.socket_daemon PATH JOBS NOW`).
 """
 
 import asyncio
@@ -17,6 +17,14 @@ from daemon.wire import codec, messages
 from daemon.wire.session import ServerSession
 
 BOOT_AT = 1_000_000.0
+AFTER: dict[str, Any] = {
+    "cancel": ("cancelled", "cancelled"),
+    "requeue": ("requeued", "queued"),
+    "hold": ("held", "held"),
+    "release": ("released", "queued"),
+    "approve": ("released", "queued"),
+}
+"""What an action's event is called, and the state after it."""
 
 
 def job(number: int, **fields: Any) -> Job:
@@ -100,7 +108,7 @@ def whole(known: Job) -> Job:
 
 
 class SocketDaemon:
-    """A daemon at `path` with these jobs. `acts` are the requests that would change something."""
+    """A daemon at `path` with these jobs. `acts` and `gates` are what it was asked to change."""
 
     def __init__(self, path: Path, jobs: list[Job], providers: list[dict[str, Any]]) -> None:
         self.path = path
@@ -109,7 +117,8 @@ class SocketDaemon:
         self.events: list[Event] = []
         self.seq = 100
         self.oldest = 1
-        self.acts: list[messages.Act | messages.Pause | messages.Resume] = []
+        self.acts: list[messages.Act] = []
+        self.gates: list[messages.Pause | messages.Resume] = []
         self.refuse: dict[int, str] = {}
         self.quiet = False
         self.subscribed = asyncio.Event()
@@ -210,30 +219,32 @@ class SocketDaemon:
                 self._snapshot(frame.id, writer)
             case messages.Subscribe():
                 self._replay(frame, writer)
-            case messages.Ping():
-                writer.write(codec.encode_ok(frame.id, {"at": BOOT_AT}))
-            case messages.Providers():
-                writer.write(codec.encode_ok(frame.id, self.providers))
-            case messages.Show(job=number):
-                writer.write(codec.encode_ok(frame.id, whole(self.jobs[number])))
-            case messages.Why(job=number):
-                sentence = f"Job {number} waits for nothing in particular."
-                value = {"id": number, "state": "queued", "sentence": sentence, "next_at": None}
-                writer.write(codec.encode_ok(frame.id, value))
             case messages.Events():
                 lines = [msgspec.json.encode(one) for one in self.events[-(frame.tail or 0) :]]
                 if lines:
                     writer.write(codec.encode_part(frame.id, "events", lines))
                 writer.write(codec.encode_ok(frame.id, {"seq": self.seq}))
-            case messages.Act():
-                self._act(frame, writer)
-            case messages.Pause() | messages.Resume():
-                self.acts.append(frame)
-                value = {"changed": list(frame.providers), "refused": []}
-                writer.write(codec.encode_ok(frame.id, value))
             case _:
-                body = messages.ErrorBody("unknown_op", f"no {frame}")
-                writer.write(codec.encode_error(getattr(frame, "id", None), body))
+                writer.write(codec.encode_ok(frame.id, self._value(frame)))
+
+    def _value(self, request: Any) -> Any:
+        match request:
+            case messages.Ping():
+                return {"at": BOOT_AT}
+            case messages.Providers():
+                return self.providers
+            case messages.Show(job=number):
+                return whole(self.jobs[number])
+            case messages.Why(job=number):
+                sentence = f"Job {number} waits for nothing in particular."
+                return {"id": number, "state": "queued", "sentence": sentence, "next_at": None}
+            case messages.Act():
+                return self._act(request)
+            case messages.Pause() | messages.Resume():
+                self.gates.append(request)
+                return {"changed": list(request.providers), "refused": []}
+            case _:
+                raise AssertionError(f"the monitor never asks {request}")
 
     def _snapshot(self, number: int, writer: asyncio.StreamWriter) -> None:
         lines = (msgspec.json.encode(one) for one in self.jobs.values())
@@ -259,15 +270,7 @@ class SocketDaemon:
         self._writers[writer] = True
         self.subscribed.set()
 
-    _AFTER: dict[str, Any] = {
-        "cancel": ("cancelled", "cancelled"),
-        "requeue": ("requeued", "queued"),
-        "hold": ("held", "held"),
-        "release": ("released", "queued"),
-        "approve": ("released", "queued"),
-    }
-
-    def _act(self, act: messages.Act, writer: asyncio.StreamWriter) -> None:
+    def _act(self, act: messages.Act) -> dict[str, Any]:
         self.acts.append(act)
         changed, refused = [], []
         for number in act.jobs:
@@ -277,12 +280,11 @@ class SocketDaemon:
             changed.append(number)
             if act.verb == "edit":
                 self.tell("edited", number, **act.changes)
-            elif act.verb in self._AFTER:
-                kind, state = self._AFTER[act.verb]
+            elif act.verb in AFTER:
+                kind, state = AFTER[act.verb]
                 self.tell(kind, number, state=state)
         jobs = [self.jobs[number] for number in changed]
-        value = {"changed": changed, "refused": refused, "jobs": jobs}
-        writer.write(codec.encode_ok(act.id, value))
+        return {"changed": changed, "refused": refused, "jobs": jobs}
 
 
 STATES = (
@@ -297,7 +299,7 @@ STATES = (
 )
 PROMPTS = (
     "an old lighthouse in a storm, waves breaking, cinematic",
-    "一只猫走在月球上，电影感光线，35mm 胶片质感，慢镜头推进",
+    "一只猫走在月球上 电影感光线 35mm 胶片质感 慢镜头推进",
     "hostile \x1b]52;c;aGk=\x07 \x1b[2J \x9b31m \u202eevil\u202c [red]x[/] [@click=app.quit]q[/]",
     "paper birds over a city [retry 2]",
 )
@@ -315,7 +317,7 @@ def crowd(count: int, now: float = BOOT_AT) -> list[Job]:
                 state=state,
                 prompt=PROMPTS[number % len(PROMPTS)],
                 provider=("veo", "cogvideox", "comfyui")[number % 3],
-                attempt=1 if state not in ("queued",) else 0,
+                attempt=0 if state == "queued" else 1,
                 errors_consecutive=3 if trouble else 0,
                 errors_total=4 if trouble else 0,
                 error=failure(message="Gateway \x1b[31mTime-out") if trouble else None,
@@ -333,7 +335,7 @@ def crowd(count: int, now: float = BOOT_AT) -> list[Job]:
 
 
 async def main(path: Path, count: int, now: float) -> None:
-    """Serve `count` jobs, as of `now`, until standard input ends; each line `N` there streams N events."""
+    """Serve `count` jobs, as of `now`, until standard input ends."""
     providers = [
         provider("veo", gate=paused(now + 400.0), quota_consecutive=3),
         provider("cogvideox"),
@@ -341,17 +343,10 @@ async def main(path: Path, count: int, now: float) -> None:
     ]
     daemon = SocketDaemon(path, crowd(count, now), providers)
     await daemon.start()
-    loop = asyncio.get_running_loop()
     stdin = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
-    while line := await stdin.readline():
-        events, _, per_s = line.decode().strip().partition("/")
-        pause_s = 1 / float(per_s) if per_s else 0.0
-        for turn in range(int(events or 0)):
-            number = 1 + turn % count
-            daemon.tell("polled", number, progress=(turn % 100) / 100)
-            if pause_s:
-                await asyncio.sleep(pause_s)
+    await stdin.read()
 
 
 if __name__ == "__main__":

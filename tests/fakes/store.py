@@ -7,7 +7,7 @@ import msgspec
 
 from daemon.core.events import streamed
 from daemon.core.job import Job
-from daemon.store.port import Batch, Line, Loaded, Paid
+from daemon.store.port import Batch, Line, Loaded, Paid, StoreError
 
 
 class MemoryStore:
@@ -63,6 +63,9 @@ class MemoryStore:
         self._callbacks.append(callback)
 
     def on_trouble(self, callback: Callable[[str | None], None]) -> None:
+        del callback
+
+    def on_fatal(self, callback: Callable[[StoreError], None]) -> None:
         del callback
 
     async def events_after(

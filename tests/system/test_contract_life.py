@@ -85,6 +85,13 @@ def test_without_a_provider_all_are_paused_and_until_ends_it(genq: Installation)
     assert genq.ask("resume").code == 0
 
 
+def test_what_is_paused_or_open_already_is_done(genq: Installation) -> None:
+    for verb in ("pause", "resume"):
+        assert genq.ask(verb, "other", "--json").value == {"changed": ["other"], "refused": []}
+        again = genq.ask(verb, "other", "--json")
+        assert (again.code, again.value) == (0, {"changed": [], "refused": []})
+
+
 # ---- reload, and the environment ----
 
 

@@ -103,10 +103,12 @@ async def stage(
     *,
     providers: list[dict[str, Any]] | None = None,
     size: tuple[int, int] = (80, 24),
+    happened: Callable[[SocketDaemon], object] = lambda _: None,
     **options: Any,
 ) -> AsyncIterator[Stage]:
-    """A monitor that shows these jobs."""
+    """A monitor that shows these jobs; `happened` is what the daemon did before it came."""
     daemon = SocketDaemon(folder / "s", jobs, providers or [provider("veo"), provider("coze")])
+    happened(daemon)
     await daemon.start()
     app = Monitor([folder / "s"], clock=StageClock(), **options)
     async with app.run_test(size=size) as pilot:

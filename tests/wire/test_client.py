@@ -4,6 +4,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,19 @@ def test_one_who_hangs_up_at_once_is_no_daemon(peers: Any) -> None:
 
 def test_one_who_says_nothing_is_given_up(peers: Any) -> None:
     assert refused(peers(script()), timeout_s=0.02) == "it hasn't answered for 0.02 s"
+
+
+def test_a_daemon_too_busy_to_take_a_connection_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "busy.sock"
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as queued:
+        busy.bind(str(path))
+        busy.listen(0)
+        queued.connect(str(path))
+        assert refused(path, timeout_s=0.02) == "it hasn't answered for 0.02 s"
+        taken = threading.Timer(0.05, busy.accept)
+        taken.start()
+        assert refused(path, timeout_s=0.2) == "it hasn't answered for 0.2 s"
+        taken.join()
 
 
 def test_another_protocol_is_told_with_both_versions(peers: Any) -> None:

@@ -77,7 +77,8 @@ def test_after_a_resync_it_asks_again_on_a_new_connection(scene: Scene) -> None:
     told = scene.follow(stream(7, 8, 9, b'{"resync":9}\n'), stream(9, 10, 11))
     assert [one.seq for one in islice(told, 4)] == [8, 9, 10, 11]
     assert (scene.asked(0).after, scene.asked(1).after) == (None, 9)
-    assert scene.away == scene.slept == []
+    assert scene.away == []
+    assert scene.slept == []
 
 
 def test_when_the_daemon_goes_it_comes_back_after_the_last_event(scene: Scene) -> None:

@@ -1,6 +1,7 @@
 """`genq monitor`: the live view. What it needs is loaded when there is a terminal to show it on."""
 
 import argparse
+import gc
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +30,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     except NoConfigError as error:
         raise UsageError(str(error)) from None
     paths = candidates(asked.socket, console.environ, state_dir)
+    gc.disable()  # nothing that is loaded now is garbage; the app lets it go on
     show = import_module("tui.monitor.show").show
     code: int = show(paths, asked, console)
     if code == 0:  # else a signal ended it, or there is no terminal any more to say it on

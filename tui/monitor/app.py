@@ -18,7 +18,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 
-from daemon.core.job import Job, State
+from daemon.core.job import Job
 from daemon.core.query import Query
 from daemon.wire.messages import Act, Request, RequestError, Why
 from tui.clock import Clock
@@ -32,11 +32,9 @@ from tui.monitor.link import LostError
 from tui.monitor.screens.dialog import Dialog
 from tui.monitor.screens.frame import Frame
 from tui.monitor.screens.jobs import JobsScreen
-from tui.monitor.symbols import AWAY, LIVE, PAUSED
 from tui.monitor.view import Sort, View
 from tui.monitor.widgets.entry import Entry
-from tui.text import Cell, Style, clean, counted
-from tui.wording import STATE_SHOWN
+from tui.text import Cell, Style, clean
 
 FRAME_S = 0.033
 FRAME_SLOW_S = 0.25
@@ -122,7 +120,9 @@ class Monitor(App[int]):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.exit, 128 + number)
+        gc.freeze()
         gc.set_threshold(50_000, 20, 100)  # a full collection is a frame of 50 ms
+        gc.enable()
 
     def on_unmount(self) -> None:
         """Leave the signals to whoever had them."""
@@ -292,39 +292,6 @@ class Monitor(App[int]):
             self.say(str(error), "red")
         else:
             self.say(f"job {number}: {sentence}")
-
-    # ---- what the top line tells ----
-
-    def link_cell(self, now: float) -> Cell:
-        """The connection: live, or since when it isn't, and why."""
-        feed = self.feed
-        if self.frozen is not None:
-            missed = self.board.entries_total - self.frozen_total
-            return Cell(f"{PAUSED} frozen, {counted(missed, 'event')} missed: z", "yellow")
-        if feed.phase == "live":
-            latency = "" if feed.latency_s is None else f" {feed.latency_s * 1_000:.0f} ms"
-            return Cell(f"{LIVE} live{latency}", "green")
-        if feed.phase == "reading":
-            return Cell(f"{AWAY} reading {counted(feed.read, 'job')}", "cyan")
-        if feed.lost_at is not None:
-            return Cell(f"{AWAY} stale {now - feed.lost_at:.0f} s: {feed.problem}", "yellow")
-        return Cell(f"{AWAY} {feed.problem or 'connecting'}", "yellow")
-
-    def count_cells(self) -> list[Cell]:
-        """What operators act on first, then the rest; nothing that is none, but the first two."""
-        counts = self.board.counts
-        running = sum(self.board.running(name) for name in self.board.providers)
-        slots = sum(one.row.concurrency for one in self.board.providers.values() if one.row.enabled)
-        cells = [
-            Cell(f"queued {counts.get('queued', 0):,}"),
-            Cell(f"running {running}/{slots}" if slots else f"running {running}"),
-        ]
-        states: tuple[State, ...] = ("in_doubt", "held", "failed", "succeeded")
-        for state in states:
-            if counts.get(state):
-                shown = STATE_SHOWN[state]
-                cells.append(Cell(f"{shown.text} {counts[state]:,}", shown.style))
-        return cells
 
     # ---- what screens ask of the app ----
 

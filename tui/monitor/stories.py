@@ -44,10 +44,10 @@ def story(event: Event) -> str:
 def _parts(event: Event) -> Iterator[str]:
     if isinstance(event.reason, str) and event.type in ("held", "provider_paused", "resolved"):
         yield event.reason
-    if isinstance(event.error, Failure):
-        yield failure_shown(event.error)
     if isinstance(event.errors_consecutive, int) and event.errors_consecutive > 0:
         yield f"{counted(event.errors_consecutive, 'error')} in a row"
+    if isinstance(event.error, Failure):
+        yield failure_shown(event.error)
     if isinstance(event.progress, float):
         yield f"{event.progress:.0%}"
     if event.outputs is not UNSET and event.outputs:

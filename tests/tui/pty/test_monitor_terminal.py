@@ -80,6 +80,7 @@ async def test_without_a_terminal_it_ends_with_2_and_names_the_command_to_use(
 ) -> None:
     ran = subprocess.run(  # noqa: ASYNC221  nothing else runs in this test
         [sys.executable, "-c", START, "monitor", "--socket", str(tmp_path / "s")],
+        check=False,
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -141,7 +142,10 @@ ALLOWED = re.compile(
     rb"|\x1b\[[<>=][0-9;]*u"  # the keyboard
     rb"|\x1b\]22;[a-z-]+\x07"  # the pointer's shape
 )
-HOSTILE = "\x1b]52;c;aGFjaw==\x07\x1b]0;title\x1b\\ \x9b31m \x1b[2J \u202eevil [/red] [@click=app.quit]q[/]"
+HOSTILE = (
+    "\x1b]52;c;aGFjaw==\x07\x1b]0;title\x1b\\ \x9b31m \x1b[2J \u202eevil [/red] "
+    "[@click=app.quit]q[/]"
+)
 
 
 async def test_only_sequences_of_ours_reach_the_terminal_whatever_texts_hold(
@@ -200,18 +204,22 @@ async def test_after_a_storm_of_resizes_the_last_size_is_the_one_that_is_used(
     assert await terminal.ended() == 0
 
 
+def started(words: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE)
+
+
 async def test_a_daemon_that_is_killed_leaves_rows_that_say_stale_and_comes_back(
     terminal: Terminal, tmp_path: Path
 ) -> None:
     words = [sys.executable, "-m", "tests.fakes.socket_daemon", str(tmp_path / "s"), "12", "1000"]
-    first = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE)
+    first = started(words)
     terminal.start("monitor", "--socket", str(tmp_path / "s"))
     await terminal.sees("live", "IN DOUBT")
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
     await terminal.sees("stale")
     terminal.output.clear()
-    second = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE)
+    second = started(words)
     await terminal.sees("live")
     terminal.type("3")
     await terminal.sees("connection lost")

@@ -10,6 +10,7 @@ from textual.screen import Screen
 from tui.monitor.actions import EVERYWHERE, Action, available, bindings
 from tui.monitor.gates import pause_line
 from tui.monitor.symbols import PAUSED
+from tui.monitor.topline import count_cells, link_cell
 from tui.monitor.widgets.lines import Fixed, Line, Lines
 from tui.text import Cell, cut, width
 
@@ -143,14 +144,17 @@ class Frame(Screen[None]):
 
     def top_cells(self, now: float) -> tuple[Cell, ...]:
         """Connection, where we are, what operators act on, the time."""
-        link = self.monitor.link_cell(now)
-        left = [Cell(" genq  ", "bold"), link]
+        app = self.monitor
+        missed = None
+        if app.frozen is not None:
+            missed = app.board.entries_total - app.frozen_total
+        left = [Cell(" genq  ", "bold"), link_cell(app.feed, now, missed=missed)]
         if trail := self.trail():
             left.append(Cell(f"  / {trail}"))
-        clock = time.strftime("%H:%M", self.monitor.clock.local(now)) + " "
+        clock = time.strftime("%H:%M", app.clock.local(now)) + " "
         room = self.size.width - sum(width(cell.text) for cell in left) - len(clock) - 2
         counts: list[Cell] = []
-        for cell in self.monitor.count_cells():
+        for cell in count_cells(app.board):
             if width(cell.text) + 2 > room:
                 break
             room -= width(cell.text) + 2
