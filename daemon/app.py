@@ -163,8 +163,9 @@ class App:
             released=performer.forget,
         )
         self._hurry = self._supervisor.hurry
-        mode = self.loaded.config.daemon.socket_mode
-        self._binding = listen(self.loaded.socket, mode, self._environ)
+        self._binding = listen(
+            self.loaded.socket, self.loaded.config.daemon.socket_mode, self._environ
+        )
         self._reloader = Reloader(
             self.loaded,
             self._flags,
@@ -200,8 +201,7 @@ class App:
         self._store.on_trouble(self._gatekeeper.space)
         self._store.on_fatal(self._die)
         self._server = Server(desk=operations, hub=hub, clock=self._clock)
-        self._unclean = journal.unclean and journal.seq > 0
-        self._unrecorded = journal.unrecorded
+        self._journal = journal
         stack.callback(self._binding.close)
 
     # ---- running ----
@@ -213,10 +213,10 @@ class App:
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reloader.soon)
         self._record("daemon_started")
-        if self._unclean and self.loaded.config.daemon.start_paused_after_crash:
+        if self._journal.unclean and self.loaded.config.daemon.start_paused_after_crash:
             self._gatekeeper.pause_all("the last stop was not an orderly one")
         self._gatekeeper.configure()
-        self._supervisor.recover(self._unrecorded)
+        self._supervisor.recover(self._journal.unrecorded)
         await self._book.durable()
         await self._server.start(self._binding.socket)
         notifier.ready()
@@ -262,11 +262,9 @@ class App:
     async def _tell_systemd(self, notifier: Notifier) -> None:
         """One line for `systemctl status`, now and then."""
         while True:
-            counts = self._book.counts
-            notifier.status(
-                f"{self._supervisor.running} running, {counts['queued']} queued, "
-                f"{counts['in_doubt']} in doubt"
-            )
+            queued, doubts = self._book.counts["queued"], self._book.counts["in_doubt"]
+            running = self._supervisor.running
+            notifier.status(f"{running} running, {queued} queued, {doubts} in doubt")
             await self._clock.sleep(STATUS_EVERY_S)
 
     def _stop(self) -> None:

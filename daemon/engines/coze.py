@@ -5,10 +5,12 @@ a job is the workflow's address, `…/v1/workflows/ID`, so that its runs are fou
 configuration says later.
 """
 
+import asyncio
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 from aiohttp import FormData
@@ -16,7 +18,7 @@ from aiohttp import FormData
 from daemon.clock import Clock
 from daemon.core.faults import Rule
 from daemon.core.job import Result
-from daemon.core.outcomes import Absent, Accepted, Fault, Pending, Ready, Stopped
+from daemon.core.outcomes import Absent, Accepted, Effect, Fault, Pending, Ready, Stopped
 from daemon.core.policy import Abilities
 from daemon.core.suggest import shown
 from daemon.engines.answers import Dialect, Said, excerpt, text_of
@@ -34,5 +36,265 @@ from daemon.engines.coze_output import links_in
 from daemon.engines.embedding import encoded, unusable
 from daemon.engines.engine import Picture, Problem, Request, Sink
 from daemon.engines.http import Call, Http
-from daemon.engines.params import Param, matching, problems_of
+from daemon.engines.params import Param, problems_of
 from daemon.engines.settings import EngineSettings
+
+RETENTION_S = 7 * 86_400.0
+"""Of an end node's output; links in it may expire much earlier."""
+ID_CHARS_MAX = 64
+_WORKFLOWS = "/v1/workflows/"
+_ID = Param("the id in its address, digits in quotes", lambda value: _is_id(text_of(value)))
+_OWN_PARAMS: Mapping[str, Param] = {
+    "workflow_id": _ID,
+    "bot_id": _ID,
+    "app_id": _ID,
+    "ext": Param("a table of texts", lambda value: _is_texts(value)),
+}
+"""Params that aren't inputs of the workflow."""
+_ELSEWHERE = {
+    "parameters": "give each input of the workflow as a param of its own",
+    "is_async": "is always true",
+    "prompt_key": "belongs to the provider's section",
+    "image_key": "belongs to the provider's section",
+    "output_path": "belongs to the provider's section",
+}
+_DONE = frozenset({"success", "succeeded"})
+_FAILED = frozenset({"fail", "failed"})
+
+
+class Coze:
+    """The engine `coze`. `settings.own` has `workflow_id`, `bot_id`, `app_id` and `ext`, which a
+    job's params may replace, and `prompt_key`, `image_key`, `output_path`.
+    """
+
+    abilities = Abilities(retention_s=RETENTION_S)
+    rules: tuple[Rule, ...] = RULES
+
+    def __init__(self, settings: EngineSettings, *, clock: Clock, spool: Path) -> None:  # noqa: ARG002 - every engine is made so
+        self._base = settings.base_urls[0].rstrip("/")
+        self._own = settings.own
+        self._prompt_key = str(settings.own.get("prompt_key", "prompt"))
+        self._image_key = str(settings.own.get("image_key", "image"))
+        self._output_path = str(settings.own.get("output_path", ""))
+        self._submit_s = settings.limits.submit_timeout_s
+        self._clock = clock
+        self._http = Http(settings, clock=clock, dialect=Dialect(read_error))
+
+    def check(self, prompt: str, params: Mapping[str, Any], images: int) -> list[Problem]:
+        """Every problem that can be seen from here: a workflow's inputs are its own matter."""
+        inputs = {self._prompt_key: "give it as the job's prompt"} if self._prompt_key else {}
+        if self._image_key:
+            inputs[self._image_key] = "give pictures as the job's images"
+        elsewhere = _ELSEWHERE | inputs
+        known = {name: one for name, one in params.items() if name in (*_OWN_PARAMS, *elsewhere)}
+        problems = list(problems_of(known, _OWN_PARAMS, elsewhere=elsewhere))
+        if not self._setting("workflow_id", params):
+            problems.append(
+                Problem(
+                    "params.workflow_id",
+                    "which workflow? Name it here, or in the provider's section",
+                )
+            )
+        if self._setting("bot_id", params) and self._setting("app_id", params):
+            problems.append(Problem("params.app_id", "a run has bot_id or app_id, never both"))
+        if prompt.strip() and not self._prompt_key:
+            problems.append(Problem("prompt", "the provider's section has no prompt_key for it"))
+        if images and not self._image_key:
+            problems.append(Problem("images", "the provider's section has no image_key for them"))
+        return problems
+
+    async def choose(self, request: Request) -> str:
+        """The address of the job's workflow."""
+        return (
+            self._base + _WORKFLOWS + quote(self._setting("workflow_id", request.params), safe="")
+        )
+
+    async def submit(self, request: Request, *, key: str, target: str) -> Accepted | Fault:
+        """Upload the pictures that are files, then start the run, with `key` as its user."""
+        started = self._clock.monotonic()
+        base, workflow = self._place(target, request.params)
+        pictures = []
+        for picture in request.pictures:
+            # Half of the time is for the pictures, so that as much is left for the run.
+            left_s = self._submit_s / 2 - (self._clock.monotonic() - started)
+            sent = await self._sent(picture, base, left_s)
+            if isinstance(sent, Fault):
+                return sent
+            pictures.append(sent)
+        call = Call(
+            phase="submit",
+            method="POST",
+            path="/v1/workflow/run",
+            body=await encoded(self._body(request, workflow, pictures, key)),
+            paid=True,
+            limit_s=self._submit_s - (self._clock.monotonic() - started),
+        )
+        answer = await self._http.ask(call, target=base)
+        if isinstance(answer, Fault):
+            return _refused(answer)
+        run = text_of(answer.get("execute_id"))
+        if run:
+            return Accepted(run, base + _WORKFLOWS + quote(workflow, safe=""))
+        said = read_error(answer, self._clock.now())
+        if said is None:
+            return self._http.unreadable(
+                call, "the answer has neither an execute_id nor an error", http=200
+            )
+        return self._http.refusal(call, said, effect="none")
+
+    async def poll(self, remote_id: str, *, target: str) -> Pending | Ready | Fault:
+        """Ask for the run's history. A status that isn't documented goes on."""
+        base, workflow = self._place(target, {})
+        place = f"{quote(workflow, safe='')}/run_histories/{quote(remote_id, safe='')}"
+        call = Call(phase="poll", path=_WORKFLOWS + place)
+        answer = await self._http.ask(call, target=base)
+        if isinstance(answer, Fault):
+            return _worded(answer)
+        said = read_error(answer, self._clock.now())
+        if said is not None:
+            return self._http.refusal(call, said, effect="accepted")
+        records = answer.get("data")
+        record = records[0] if isinstance(records, list) and records else records
+        if not record:
+            said = Said(NO_RECORD, "the run isn't visible yet")
+            return self._http.refusal(call, said, effect="accepted")
+        if not isinstance(record, dict):
+            return self._http.unreadable(call, "the answer holds no record of the run", http=200)
+        return self._outcome(call, record)
+
+    async def fetch(self, result: Result, sink: Sink, *, target: str) -> Fault | None:
+        """Stream a result; no token goes along."""
+        return await self._http.fetch_to(sink, result.url, target=target)
+
+    async def cancel(self, remote_id: str, *, target: str) -> Stopped:  # noqa: ARG002 - there is none
+        """There is no such call: the run goes on."""
+        return Stopped("unknown")
+
+    async def lookup(self, key: str, *, target: str) -> Absent | Accepted | Fault:  # noqa: ARG002 - there is none
+        """There is no such call: nothing is known."""
+        message = f"this provider lists no runs; on its debug page, look for the user {key}"
+        return Fault("submit", "provider.error", message=message, effect="unknown")
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._http.close()
+
+    # ---- submit ----
+
+    def _setting(self, name: str, params: Mapping[str, Any]) -> str:
+        return text_of(params.get(name)) or text_of(self._own.get(name))
+
+    def _place(self, target: str, params: Mapping[str, Any]) -> tuple[str, str]:
+        """The provider's address and the workflow in `target`, which may be the address alone."""
+        base, found, workflow = target.rstrip("/").rpartition(_WORKFLOWS)
+        if not found:
+            return target.rstrip("/"), self._setting("workflow_id", params)
+        return base, unquote(workflow)
+
+    def _body(
+        self, request: Request, workflow: str, pictures: list[str], key: str
+    ) -> dict[str, Any]:
+        params = request.params
+        inputs = {name: one for name, one in params.items() if name not in _OWN_PARAMS}
+        if request.prompt.strip():
+            inputs[self._prompt_key] = request.prompt
+        if pictures:
+            inputs[self._image_key] = pictures[0] if len(pictures) == 1 else pictures
+        body = {"workflow_id": workflow, "parameters": inputs, "is_async": True}
+        for name in ("bot_id", "app_id"):
+            if given := self._setting(name, params):
+                body[name] = given
+        ext = {**self._own.get("ext", {}), **params.get("ext", {})}
+        return {**body, "ext": {**ext, "user_id": key}}
+
+    async def _sent(self, picture: Picture, base: str, limit_s: float) -> str | Fault:
+        """A picture as an input: its link, or what names the file that was uploaded."""
+        if picture.url is not None:
+            return picture.url
+        if picture.path is None:
+            return self._http.cleaned(unusable(picture, "it is neither a file nor a link"))
+        try:
+            content = await asyncio.to_thread(picture.path.read_bytes)
+        except OSError as error:
+            message = f"{picture.source}: {error.strerror or error}"
+            return self._http.cleaned(Fault("submit", "local.io", message=message))
+        form = FormData()
+        mime = picture.mime or "application/octet-stream"
+        form.add_field("file", BytesIO(content), filename=_name(mime), content_type=mime)
+        call = Call(
+            phase="submit", method="POST", path="/v1/files/upload", body=form, limit_s=limit_s
+        )
+        answer = await self._http.ask(call, target=base)
+        if isinstance(answer, Fault):
+            return _worded(answer)
+        said = read_error(answer, self._clock.now())
+        if said is not None:
+            return self._http.refusal(call, said, effect="none")
+        file = answer.get("data")
+        file_id = text_of(file.get("id")) if isinstance(file, dict) else ""
+        if not file_id:
+            return self._http.unreadable(call, "the picture was uploaded, but has no id", http=200)
+        return msgspec.json.encode({"file_id": file_id}).decode()
+
+    # ---- poll ----
+
+    def _outcome(self, call: Call, record: Mapping[str, Any]) -> Pending | Ready | Fault:
+        status = text_of(record.get("execute_status"))
+        logid = text_of(record.get("logid"))
+        if status.lower() in _FAILED:
+            code, words = code_of(record.get("error_code")), text_of(record.get("error_message"))
+            message = signed(words, logid)
+            fault = Fault("poll", "provider.failed", None, code, message, effect="accepted")
+            return self._http.cleaned(fault)
+        if status.lower() in _DONE:
+            return self._results(call, record)
+        if interrupt := record.get("interrupt_data"):
+            said = Said(NEEDS_INPUT, signed(f"the run waits for input: {_brief(interrupt)}", logid))
+            return self._http.refusal(call, said, effect="accepted")
+        if status:
+            return Pending()
+        return self._http.unreadable(call, "the record has no execute_status", http=200)
+
+    def _results(self, call: Call, record: Mapping[str, Any]) -> Ready | Fault:
+        output = record.get("output")
+        trimmed = record.get("is_output_trimmed") is True
+        links = links_in(output, self._output_path, trimmed=trimmed)
+        if links:
+            return Ready(tuple(Result(link) for link in links))
+        where = f" at {shown(self._output_path)}" if self._output_path else ""
+        cut = ", which the provider has cut," if trimmed else ""
+        message = f"the output{cut} has no link{where}: {_brief(output)}"
+        return self._http.refusal(call, Said(NO_LINK, message), effect="accepted")
+
+
+def _refused(fault: Fault) -> Fault:
+    """Whatever the HTTP status, an error in Coze's own form refuses the run; unless it names one."""
+    if fault.code is None:
+        return fault
+    effect: Effect = "unknown" if fault.code == STRAY else "none"
+    return msgspec.structs.replace(_worded(fault), effect=effect)
+
+
+def _worded(fault: Fault) -> Fault:
+    """With a code, the words of a refusal are the provider's; without one, a gateway's."""
+    if fault.kind != "http" or fault.code is None:
+        return fault
+    return msgspec.structs.replace(fault, kind="provider.error")
+
+
+def _brief(value: Any) -> str:
+    content = value.encode() if isinstance(value, str) else msgspec.json.encode(value)
+    return excerpt(content)
+
+
+def _name(mime: str) -> str:
+    """A file's name for an upload: the provider tells types by it."""
+    return f"picture.{mime.rpartition('/')[2].partition('+')[0]}"
+
+
+def _is_id(text: str) -> bool:
+    return 0 < len(text) <= ID_CHARS_MAX and text.isascii() and text.replace("_", "").isalnum()
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())

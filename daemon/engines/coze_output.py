@@ -15,7 +15,7 @@ RESULTS_MAX = 100
 _DEPTH_MAX = 20
 _OPENED_MAX = 4
 """So many texts inside each other are read as JSON."""
-_LINK = re.compile(r"https?://[!#-&(-;=?-~]+", re.IGNORECASE | re.ASCII)
+_LINK = re.compile(r"https?://[]\[\w!#$%&()*+,\-./:;=?@~]+", re.IGNORECASE | re.ASCII)
 _WHOLE = re.compile(r"https?://\S+", re.IGNORECASE)
 _CLOSING = ".,;:!?)]}"
 _COVER = re.compile(r"cover|thumb|poster|preview|debug", re.IGNORECASE)
@@ -102,6 +102,7 @@ def _mentioned(value: Any, trimmed: bool) -> Iterator[str]:
         for one in value:
             yield from _mentioned(one, trimmed)
     elif isinstance(value, str):
-        for match in _LINK.finditer(value):
-            if not (trimmed and match.end() == len(value)):
+        text = value.replace("\\/", "/").replace("\\u0026", "&")  # JSON that was cut stays escaped
+        for match in _LINK.finditer(text):
+            if not (trimmed and match.end() == len(text)):
                 yield match[0].rstrip(_CLOSING)

@@ -46,7 +46,7 @@ def admitted(*rows: Row) -> Admission:
     return admission
 
 
-def test_rows_become_jobs_with_ids_in_their_order():
+def test_rows_become_jobs_with_ids_in_their_order() -> None:
     jobs = admitted(Row(provider="mock", prompt="a"), Row(provider="mock", count=2)).jobs
     assert [(job.id, job.prompt, job.state, job.by) for job in jobs] == [
         (10, "a", "queued", "ana"),
@@ -55,17 +55,17 @@ def test_rows_become_jobs_with_ids_in_their_order():
     ]
 
 
-def test_a_job_added_on_hold_waits_for_approval():
+def test_a_job_added_on_hold_waits_for_approval() -> None:
     (job,) = admitted(Row(provider="mock", hold=True)).jobs
     assert (job.state, job.reason) == ("held", "approval")
 
 
-def test_names_are_looked_for_in_the_add_first_and_then_among_older_jobs():
+def test_names_are_looked_for_in_the_add_first_and_then_among_older_jobs() -> None:
     rows = (Row(provider="mock", name="a"), Row(provider="mock", after=("a", "old", 4)))
     assert admitted(*rows).jobs[1].after == (10, 3, 4)
 
 
-def test_a_picture_of_another_job_makes_a_dependency():
+def test_a_picture_of_another_job_makes_a_dependency() -> None:
     rows = (
         Row(provider="mock", images=(Image("job:frame"),)),
         Row(provider="mock", name="frame"),
@@ -75,7 +75,7 @@ def test_a_picture_of_another_job_makes_a_dependency():
     assert job.after == (11,)
 
 
-def test_a_closed_provider_is_only_a_warning():
+def test_a_closed_provider_is_only_a_warning() -> None:
     admission = admitted(Row(provider="veo"), Row(provider="veo"))
     assert admission.warnings == ("veo is closed: no key is named; 2 jobs wait for it",)
 
@@ -102,12 +102,12 @@ def test_a_closed_provider_is_only_a_warning():
 )
 def test_a_bad_row_is_named_with_its_field(
     rows: tuple[Row, ...], row: int | None, field: str | None, fragment: str
-):
+) -> None:
     found = refusals(*rows)
     assert any((one, name) == (row, field) and fragment in text for one, name, text in found), found
 
 
-def test_every_row_of_a_cycle_is_named():
+def test_every_row_of_a_cycle_is_named() -> None:
     rows = (
         Row(provider="mock", name="a", after=("c",)),
         Row(provider="mock", name="b", after=("a",)),
@@ -117,7 +117,7 @@ def test_every_row_of_a_cycle_is_named():
     assert {row for row, _, _ in refusals(*rows)} == {0, 1, 2}
 
 
-def test_two_cycles_are_both_told():
+def test_two_cycles_are_both_told() -> None:
     rows = (
         Row(provider="mock", name="a", after=("b",)),
         Row(provider="mock", name="b", after=("a",)),
@@ -126,13 +126,13 @@ def test_two_cycles_are_both_told():
     assert {row for row, _, _ in refusals(*rows)} == {0, 1, 2}
 
 
-def test_a_name_used_twice_is_an_error_only_where_it_is_referred_to():
+def test_a_name_used_twice_is_an_error_only_where_it_is_referred_to() -> None:
     twice = (Row(provider="mock", name="a"), Row(provider="mock", name="a"))
     assert len(admitted(*twice).jobs) == 2
     assert [row for row, _, _ in refusals(*twice, Row(provider="mock", after=("a",)))] == [2]
 
 
-def test_one_bad_row_keeps_all_others_out_and_every_problem_is_told():
+def test_one_bad_row_keeps_all_others_out_and_every_problem_is_told() -> None:
     good = Row(provider="mock")
     bad = msgspec.structs.replace(good, provider="moc", priority=9_999)
     admission = admit((good, bad, bad), KNOWN)

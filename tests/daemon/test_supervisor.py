@@ -16,6 +16,7 @@ from daemon.core.outcomes import (
 )
 from daemon.core.policy import Abilities, Limits
 from daemon.store.port import Paid
+from tests.fakes.performer import Answer
 from tests.fakes.shell import LIMITS, Shell
 from tests.fakes.store import MemoryStore
 
@@ -25,8 +26,8 @@ LOST = Fault("submit", "transport.timeout.read", effect="unknown")
 REFUSED = Fault("submit", "http", http=429, effect="none")
 
 
-def good(**more):
-    answers = {
+def good(**more: list[Answer]) -> dict[str, list[Answer]]:
+    answers: dict[str, list[Answer]] = {
         "Submit": [Accepted("r1", "mock:")],
         "Poll": [READY],
         "Fetch": [SAVED],
@@ -35,7 +36,7 @@ def good(**more):
     return {**answers, **more}
 
 
-async def test_a_job_runs_through_to_its_output():
+async def test_a_job_runs_through_to_its_output() -> None:
     shell = Shell(good())
     (job,) = shell.add()
     await shell.run(10.0)
@@ -57,7 +58,7 @@ async def test_a_job_runs_through_to_its_output():
     assert [one.remote_id for one in shell.store.paid] == ["r1"]
 
 
-async def test_the_request_waits_until_its_intent_is_durable():
+async def test_the_request_waits_until_its_intent_is_durable() -> None:
     shell = Shell(good(), store=MemoryStore(held=True))
     shell.add()
     await shell.run()
@@ -70,7 +71,7 @@ async def test_the_request_waits_until_its_intent_is_durable():
     assert shell.performer.count("Submit") == 1
 
 
-async def test_no_more_jobs_run_than_there_are_slots():
+async def test_no_more_jobs_run_than_there_are_slots() -> None:
     shell = Shell(good(Poll=[Pending(0.5)]))
     shell.add(5)
     await shell.run(30.0)
@@ -78,14 +79,14 @@ async def test_no_more_jobs_run_than_there_are_slots():
     assert states == ["generating", "generating", "queued", "queued", "queued"]
 
 
-async def test_a_freed_slot_goes_to_the_next_job():
+async def test_a_freed_slot_goes_to_the_next_job() -> None:
     shell = Shell(good(), limits=msgspec.structs.replace(LIMITS, concurrency=1))
     shell.add(3)
     await shell.run(31.0)
     assert [shell.job(number).state for number in (1, 2, 3)] == ["succeeded"] * 3
 
 
-async def test_a_lost_answer_without_a_lookup_is_in_doubt_and_sent_once():
+async def test_a_lost_answer_without_a_lookup_is_in_doubt_and_sent_once() -> None:
     shell = Shell(good(Submit=[LOST]))
     shell.add()
     await shell.run(10_000.0)
@@ -93,7 +94,7 @@ async def test_a_lost_answer_without_a_lookup_is_in_doubt_and_sent_once():
     assert shell.performer.count("Submit") == 1
 
 
-async def test_a_lost_answer_is_looked_up_and_adopted():
+async def test_a_lost_answer_is_looked_up_and_adopted() -> None:
     shell = Shell(
         good(Submit=[LOST], Lookup=[Absent(), Accepted("r7", "mock:")]),
         abilities=Abilities(lookup=True),
@@ -102,10 +103,10 @@ async def test_a_lost_answer_is_looked_up_and_adopted():
     await shell.run(1_000.0)
     assert shell.job(1).state == "succeeded"
     assert shell.performer.count("Submit") == 1
-    assert shell.job(1).attempts[0].remote_id == "r7"
+    assert shell.attempt(1).remote_id == "r7"
 
 
-async def test_a_quota_answer_pauses_the_provider_and_burns_nothing():
+async def test_a_quota_answer_pauses_the_provider_and_burns_nothing() -> None:
     shell = Shell(good(Submit=[REFUSED, Accepted("r1", "mock:")]))
     shell.add(3)
     await shell.run(1.0)
@@ -118,7 +119,7 @@ async def test_a_quota_answer_pauses_the_provider_and_burns_nothing():
     assert {shell.job(number).retries for number in (1, 2, 3)} == {0}
 
 
-async def test_cancelling_a_generating_job_stops_it_at_the_provider():
+async def test_cancelling_a_generating_job_stops_it_at_the_provider() -> None:
     shell = Shell(good(Poll=[Pending(0.1)]), abilities=Abilities(cancel=True))
     shell.add()
     await shell.run(15.0)
@@ -131,7 +132,7 @@ async def test_cancelling_a_generating_job_stops_it_at_the_provider():
     assert shell.performer.count("Stop") == 1
 
 
-async def test_a_cancel_while_the_submit_is_out_waits_for_its_answer():
+async def test_a_cancel_while_the_submit_is_out_waits_for_its_answer() -> None:
     shell = Shell(good())
     shell.performer.gates["Submit"] = asyncio.Event()
     shell.add()
@@ -146,7 +147,7 @@ async def test_a_cancel_while_the_submit_is_out_waits_for_its_answer():
     assert [one.remote_id for one in shell.store.paid] == ["r1"]
 
 
-async def test_a_held_job_does_not_start_and_a_requeued_one_does():
+async def test_a_held_job_does_not_start_and_a_requeued_one_does() -> None:
     shell = Shell(good(), limits=msgspec.structs.replace(LIMITS, concurrency=1))
     shell.add(2)
     await shell.run(5.0)
@@ -158,20 +159,20 @@ async def test_a_held_job_does_not_start_and_a_requeued_one_does():
     assert shell.job(2).state == "succeeded"
 
 
-async def test_paying_again_sends_the_same_key_once_more():
+async def test_paying_again_sends_the_same_key_once_more() -> None:
     shell = Shell(good(Submit=[LOST, Accepted("r2", "mock:")]))
     shell.add()
     await shell.run(1.0)
-    key = shell.job(1).attempts[0].key
+    key = shell.attempt(1).key
     shell.supervisor.command(shell.job(1), Resolve("pay-again"), by="ana")
     await shell.run(30.0)
     assert shell.job(1).state == "succeeded"
     assert shell.performer.count("Submit") == 2
     assert shell.job(1).attempt == 1
-    assert shell.job(1).attempts[0].key == key
+    assert shell.attempt(1).key == key
 
 
-async def test_stopping_waits_for_a_submit_and_keeps_its_answer():
+async def test_stopping_waits_for_a_submit_and_keeps_its_answer() -> None:
     shell = Shell(good())
     shell.performer.gates["Submit"] = asyncio.Event()
     shell.add()
@@ -186,7 +187,7 @@ async def test_stopping_waits_for_a_submit_and_keeps_its_answer():
     assert [one.remote_id for one in shell.store.paid] == ["r1"]
 
 
-async def test_a_submit_cut_by_the_stop_is_a_doubt_at_the_next_start():
+async def test_a_submit_cut_by_the_stop_is_a_doubt_at_the_next_start() -> None:
     shell = Shell(good())
     shell.performer.gates["Submit"] = asyncio.Event()
     shell.add()
@@ -202,24 +203,24 @@ async def test_a_submit_cut_by_the_stop_is_a_doubt_at_the_next_start():
     assert again.performer.count("Submit") == 0
 
 
-async def test_an_answer_that_reached_only_the_paid_file_is_adopted_at_the_next_start():
+async def test_an_answer_that_reached_only_the_paid_file_is_adopted_at_the_next_start() -> None:
     shell = Shell(good())
     shell.performer.gates["Submit"] = asyncio.Event()
     shell.add()
     await shell.run()
     await shell.stop(grace_s=1.0)
-    key = shell.job(1).attempts[0].key
+    key = shell.attempt(1).key
     again = Shell(good(), clock=shell.clock)
     again.book.load(shell.store.rows.values())
     again.book.index()
     again.supervisor.recover([Paid(0.0, 1, 1, key, "mock:", "r9", "p")])
     await again.run(30.0)
     assert again.job(1).state == "succeeded"
-    assert again.job(1).attempts[0].remote_id == "r9"
+    assert again.attempt(1).remote_id == "r9"
     assert again.performer.count("Submit") == 0
 
 
-async def test_a_generating_job_goes_on_polling_after_a_restart():
+async def test_a_generating_job_goes_on_polling_after_a_restart() -> None:
     shell = Shell(good(Poll=[Pending(0.2)]))
     shell.add()
     await shell.run(25.0)
@@ -233,14 +234,14 @@ async def test_a_generating_job_goes_on_polling_after_a_restart():
     assert again.performer.count("Submit") == 0
 
 
-async def test_a_bug_in_an_engine_at_submit_leaves_a_doubt_and_the_others_running():
+async def test_a_bug_in_an_engine_at_submit_leaves_a_doubt_and_the_others_running() -> None:
     shell = Shell(good(Submit=[RuntimeError("boom"), Accepted("r2", "mock:")]))
     shell.add(2)
     await shell.run(60.0)
     assert {shell.job(1).state, shell.job(2).state} == {"in_doubt", "succeeded"}
 
 
-async def test_a_child_waits_for_its_parent():
+async def test_a_child_waits_for_its_parent() -> None:
     shell = Shell(good())
     (parent,) = shell.add()
     (child,) = shell.add(after=(parent,))
@@ -250,7 +251,7 @@ async def test_a_child_waits_for_its_parent():
     assert shell.job(child).state == "succeeded"
 
 
-async def test_a_command_that_makes_no_sense_is_refused_and_changes_nothing():
+async def test_a_command_that_makes_no_sense_is_refused_and_changes_nothing() -> None:
     shell = Shell(good())
     shell.add()
     await shell.run(20.0)
@@ -260,7 +261,7 @@ async def test_a_command_that_makes_no_sense_is_refused_and_changes_nothing():
     assert shell.job(1) is before
 
 
-async def test_a_backoff_ends_by_itself():
+async def test_a_backoff_ends_by_itself() -> None:
     refused = Fault("submit", "transport.connect", effect="none")
     shell = Shell(good(Submit=[refused, refused, Accepted("r1", "mock:")]), limits=Limits())
     shell.add()

@@ -12,8 +12,11 @@ import pytest
 from daemon.systemd import Notifier, inherited
 
 CHILD = """
-import os, sys
+import fcntl, os, sys
 from daemon.systemd import inherited
+given = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 100) for number in sys.argv[1:]]
+for place, number in enumerate(given, 3):
+    os.dup2(number, place)
 os.environ["LISTEN_PID"] = str(os.getpid())
 found = {
     name: (sock.getsockname(), os.get_inheritable(sock.fileno()))
@@ -93,11 +96,11 @@ def handed_over(folder: Path, names: str | None, count: int) -> str:
     environ = {**os.environ, "LISTEN_FDS": str(count)}
     if names is not None:
         environ["LISTEN_FDNAMES"] = names
-    moves = " ".join(f"{3 + number}<&{sock.fileno()}" for number, sock in enumerate(sockets))
+    numbers = [sock.fileno() for sock in sockets]
     done = subprocess.run(
-        ["sh", "-c", f'exec "$0" -c "$1" {moves}', sys.executable, CHILD],
+        [sys.executable, "-c", CHILD, *map(str, numbers)],
         env=environ,
-        pass_fds=[sock.fileno() for sock in sockets],
+        pass_fds=numbers,
         capture_output=True,
         check=True,
         cwd=Path(__file__).parents[2],

@@ -1,10 +1,11 @@
 """The shell around the core, put together with fakes: book, supervisor, clock, store."""
 
 import msgspec
+from msgspec import UNSET
 
 from daemon.book import Book
 from daemon.core.events import Event
-from daemon.core.job import Job, Queued, Stage, public
+from daemon.core.job import Attempt, Job, Queued, Stage, public
 from daemon.core.judge import Moment
 from daemon.core.policy import Abilities, Limits, Policy
 from daemon.media.pictures import PictureLimits
@@ -37,10 +38,10 @@ class Shell:
         provider = Provider(
             "p",
             kind="mock",
-            engine=object(),
+            engine=object(),  # type: ignore[arg-type]  # the scripted performer asks nobody
             policy=policy,
             params={},
-            pictures=PictureLimits(),  # type: ignore[arg-type]
+            pictures=PictureLimits(),
         )
         self.providers = {"p": provider}
         self.book.configure({"p": limits.cancel_grace_s})
@@ -88,6 +89,12 @@ class Shell:
     def job(self, number: int) -> Job:
         """The job as memory has it."""
         return self.book.jobs[number]
+
+    def attempt(self, number: int) -> Attempt:
+        """The job's first attempt."""
+        attempts = self.job(number).attempts
+        assert attempts is not UNSET
+        return attempts[0]
 
     async def run(self, seconds: float = 0.0) -> None:
         """Let everything happen that is due within `seconds`."""

@@ -355,3 +355,21 @@ def test_the_shipped_configuration_is_played_by_the_mock_without_keys(tmp_path: 
             assert (answer.code, answer.value["warnings"]) == (0, [])
     finally:
         genq.kill()
+
+
+@pytest.mark.xfail(strict=True, reason="runner: a watched poll that only changed the gate repeats")
+def test_a_held_task_is_asked_about_slowly_however_it_answers(tmp_path: Path) -> None:
+    (tmp_path / "weather.toml").write_text(
+        '[[outcome]]\nphase = "poll"\nhttp = 504\ntimes = 1000\n'
+    )
+    weather = 'script = "weather.toml"\nwatch_interval_s = 0.2\nbackoff_max_s = 0.01\n'
+    genq = Installation(tmp_path, SLOW + weather)
+    genq.start()
+    try:
+        number = genq.add("mock", "--prompt", "x")
+        genq.until(number, "held")
+        before = len(genq.events())
+        CLOCK.sleep(0.5)
+        assert len(genq.events()) - before <= 4
+    finally:
+        genq.kill()
