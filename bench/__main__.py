@@ -18,6 +18,11 @@ BENCHMARKS = {
     "ready": "bench.resting",
     "polls": "bench.resting",
     "fanout": "bench.fanout",
+    "paint": "bench.monitor",
+    "frame": "bench.monitor",
+    "seen": "bench.monitor",
+    "crowd": "bench.monitor",
+    "watch": "bench.monitor",
 }
 
 

@@ -195,12 +195,12 @@ def _watch(path: Path, count: int) -> None:
     watched = selectors.DefaultSelector()
     for _ in range(count):
         watched.register(Subscriber(path).socket, selectors.EVENT_READ)
-    watched.register(sys.stdin, selectors.EVENT_READ)
+    watched.register(sys.stdin, selectors.EVENT_READ, "asked")
     late_ms = [0.0]
     print(0, flush=True)
     while True:
         for key, _ in watched.select():
-            if key.fileobj is sys.stdin:
+            if key.data == "asked":
                 if not sys.stdin.readline():  # the benchmark has ended
                     return
                 print(quantile(late_ms or [0.0], 0.99), flush=True)

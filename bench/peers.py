@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from huey import SqliteHuey
+from huey import SqliteHuey  # type: ignore[import-untyped]
 
 LOOK_S = 0.005
 HUEY_THREADS = 4

@@ -24,6 +24,7 @@ from daemon.core.events import Event, EventType
 from daemon.core.gate import Gate
 from daemon.core.job import Attempt, Job, label, live_remote, public
 from daemon.core.judge import close, gate_events, reopen
+from daemon.core.suggest import did_you_mean, shown
 from daemon.intake import Intake
 from daemon.listing import Listing
 from daemon.providers import Provider
@@ -261,6 +262,11 @@ def _resolve(request: messages.Act) -> Resolve:
 
 
 def _edit(request: messages.Act) -> Edit:
+    fields = Edit.__struct_fields__
+    for key in request.changes:
+        if key not in fields:
+            hint = did_you_mean(key, fields) or f"; it is one of {', '.join(fields)}"
+            raise refusal("bad_request", f"changes: unknown key {shown(key)}{hint}")
     try:
         return msgspec.convert(request.changes, Edit, strict=True)
     except msgspec.ValidationError as error:

@@ -21,6 +21,7 @@ from daemon.core.machine import next_effect
 from daemon.core.outcomes import Effect as PaidEffect
 from daemon.core.outcomes import Fault, Interrupted, Outcome
 from daemon.core.policy import Policy
+from daemon.store.port import StoreError
 
 log = structlog.get_logger()
 BUGS_MAX = 3
@@ -72,7 +73,7 @@ class Runner:
 
     @property
     def gave_up(self) -> bool:
-        """Whether it ended because of our own errors, not because the job calls for nothing."""
+        """Whether it ended because it can't go on, not because the job calls for nothing."""
         return self._bugs >= BUGS_MAX
 
     def poke(self) -> None:
@@ -89,7 +90,11 @@ class Runner:
 
     async def _run(self) -> None:
         while self._bugs < BUGS_MAX:
-            await self._book.durable()
+            try:
+                await self._book.durable()
+            except StoreError:
+                self._bugs = BUGS_MAX  # no effect may follow from what was never kept
+                return
             job = self._book.jobs.get(self.job)
             effect = None if job is None else next_effect(job)
             if job is None or effect is None:
@@ -143,8 +148,9 @@ class Runner:
             events = settle(job, self._book.gate(job.provider), outcome, policy, moment)
             if events:
                 self._book.record(events)
-            elif not isinstance(outcome, Interrupted):
-                self._book.rest(waited(job, moment.now, policy))
+            if not any(event.job == self.job for event in events):
+                # The provider's counters may have changed, and the job not: its next look is later.
+                self._book.rest(waited(self._book.jobs[self.job], moment.now, policy))
         except Exception:
             self._bugs = BUGS_MAX
             log.exception("impossible_transition", job=self.job, outcome=type(outcome).__name__)

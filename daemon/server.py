@@ -4,6 +4,7 @@ import asyncio
 import pwd
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -29,13 +30,21 @@ READ_BYTES_MAX = 262_144
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 
 
-class Server:
-    """Serves every client of one listening socket."""
+def user_name(uid: int) -> str:
+    """The name of a user of this system. May block. Raises KeyError if there is none."""
+    return pwd.getpwuid(uid).pw_name
 
-    def __init__(self, *, desk: Desk, hub: Hub, clock: Clock) -> None:
+
+class Server:
+    """Serves every client of one listening socket. `name_of` calls a user by name."""
+
+    def __init__(
+        self, *, desk: Desk, hub: Hub, clock: Clock, name_of: Callable[[int], str] = user_name
+    ) -> None:
         self._desk = desk
         self._hub = hub
         self._clock = clock
+        self._name_of = name_of
         self._names: dict[int, str] = {}
         self._clients: dict[asyncio.Task[None], Connection | None] = {}
         self._listener: asyncio.Server | None = None
@@ -105,10 +114,10 @@ class Server:
         _, uid, _ = _CREDENTIALS.unpack(raw)
         if uid not in self._names:
             try:
-                found = await within(self._clock, NAME_S_MAX, asyncio.to_thread(pwd.getpwuid, uid))
+                name = await within(self._clock, NAME_S_MAX, asyncio.to_thread(self._name_of, uid))
             except (KeyError, OSError):
                 return str(uid)
             if len(self._names) >= NAMES_KEPT_MAX:
                 self._names.clear()
-            self._names[uid] = found.pw_name
+            self._names[uid] = name
         return self._names[uid]

@@ -113,7 +113,8 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def hurry(self) -> None:
-        """Stop waiting for submits: what is cut is a doubt at the next start."""
+        """Start nothing more, wait for no submit: what is cut is a doubt at the next start."""
+        self._stopping = True
         for runner in list(self._runners.values()):
             runner.abandon()
 

@@ -111,6 +111,8 @@ def _stopped(
             return _result_known(job, remote, at.now)
         case Stopped(billed="no"):
             return to_cancelled(job, at.now, "no")
+        case Stopped(billed=billed, ended=True):
+            return to_cancelled(job, at.now, billed)
         case Absent() | Ready():
             return to_cancelled(job, at.now, "unknown")
         case Stopped():

@@ -161,7 +161,9 @@ def _queued(job: Job, scene: Scene) -> str:
         case "provider":
             shut = blocking(scene.gate, scene.now)[0]
             until = (
-                f" until{_when(job, scene)}" if shut.until_at else " until an operator resumes it"
+                f", it goes on{_when(job, scene)}"
+                if shut.until_at
+                else " until an operator resumes it"
             )
             if shut.source == "config":
                 until = ""

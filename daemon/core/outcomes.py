@@ -57,9 +57,13 @@ class Absent(Struct, frozen=True, tag="absent"):
 
 
 class Stopped(Struct, frozen=True, tag="stopped"):
-    """The cancel call was made, or the provider has none. `billed` as far as it says."""
+    """The cancel call was made, or the provider has none. `billed` as far as it says.
+
+    `ended`: it says that the task is over, so there is nothing left to watch.
+    """
 
     billed: Literal["no", "unknown"]
+    ended: bool = False
 
 
 class Interrupted(Struct, frozen=True, tag="interrupted"):

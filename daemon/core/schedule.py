@@ -51,15 +51,18 @@ class Slots:
     """Which jobs take a slot of one provider. A lingering one is let go when its time is over."""
 
     def __init__(self) -> None:
-        self._busy: dict[int, float] = {}
+        self._busy: set[int] = set()
+        self._lingering: dict[int, float] = {}
 
     def put(self, job: Job, grace_s: float) -> None:
         """Note what `job` takes now."""
         until = slot_until(job, grace_s)
-        if until > 0.0:
-            self._busy[job.id] = until
-        else:
-            self._busy.pop(job.id, None)
+        self._busy.discard(job.id)
+        self._lingering.pop(job.id, None)
+        if until == FOREVER:
+            self._busy.add(job.id)
+        elif until > 0.0:
+            self._lingering[job.id] = until
 
     def taken(self, now: float) -> int:
         """How many slots are taken at `now`.
@@ -69,15 +72,13 @@ class Slots:
         >>> slots.taken(99.0)
         1
         """
-        over = [job for job, until in self._busy.items() if until <= now]
-        for job in over:
-            del self._busy[job]
-        return len(self._busy)
+        for job in [job for job, until in self._lingering.items() if until <= now]:
+            del self._lingering[job]
+        return len(self._busy) + len(self._lingering)
 
     def next_free_at(self) -> float | None:
         """When the next lingering one lets go, or None."""
-        timed = [until for until in self._busy.values() if until < FOREVER]
-        return min(timed, default=None)
+        return min(self._lingering.values(), default=None)
 
 
 class _Place(Struct, frozen=True):
@@ -140,9 +141,7 @@ class Backlog:
     def finished(self, parent: int, now: float) -> None:
         """`parent` succeeded: children that waited for nothing else line up."""
         for child in self._children.pop(parent, ()):
-            missing = self._missing.get(child)
-            if missing is None:
-                continue
+            missing = self._missing[child]
             missing.discard(parent)
             if not missing:
                 self.put(self._blocked[child], (), now)

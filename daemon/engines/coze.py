@@ -33,81 +33,40 @@ from daemon.engines.coze_errors import (
     signed,
 )
 from daemon.engines.coze_output import links_in
+from daemon.engines.coze_request import Asking
 from daemon.engines.embedding import encoded, unusable
 from daemon.engines.engine import Picture, Problem, Request, Sink
 from daemon.engines.http import Call, Http
-from daemon.engines.params import Param, problems_of
 from daemon.engines.settings import EngineSettings
 
 RETENTION_S = 7 * 86_400.0
 """Of an end node's output; links in it may expire much earlier."""
-ID_CHARS_MAX = 64
 _WORKFLOWS = "/v1/workflows/"
-_ID = Param("the id in its address, digits in quotes", lambda value: _is_id(text_of(value)))
-_OWN_PARAMS: Mapping[str, Param] = {
-    "workflow_id": _ID,
-    "bot_id": _ID,
-    "app_id": _ID,
-    "ext": Param("a table of texts", lambda value: _is_texts(value)),
-}
-"""Params that aren't inputs of the workflow."""
-_ELSEWHERE = {
-    "parameters": "give each input of the workflow as a param of its own",
-    "is_async": "is always true",
-    "prompt_key": "belongs to the provider's section",
-    "image_key": "belongs to the provider's section",
-    "output_path": "belongs to the provider's section",
-}
 _DONE = frozenset({"success", "succeeded"})
 _FAILED = frozenset({"fail", "failed"})
 
 
 class Coze:
-    """The engine `coze`. `settings.own` has `workflow_id`, `bot_id`, `app_id` and `ext`, which a
-    job's params may replace, and `prompt_key`, `image_key`, `output_path`.
-    """
+    """The engine `coze`. `settings.own` has the fields of `Asking`, and `output_path`."""
 
     abilities = Abilities(retention_s=RETENTION_S)
     rules: tuple[Rule, ...] = RULES
 
     def __init__(self, settings: EngineSettings, *, clock: Clock, spool: Path) -> None:  # noqa: ARG002 - every engine is made so
         self._base = settings.base_urls[0].rstrip("/")
-        self._own = settings.own
-        self._prompt_key = str(settings.own.get("prompt_key", "prompt"))
-        self._image_key = str(settings.own.get("image_key", "image"))
-        self._output_path = str(settings.own.get("output_path", ""))
+        self._asking = msgspec.convert(dict(settings.own), Asking)
+        self._output_path: str = settings.own.get("output_path", "")
         self._submit_s = settings.limits.submit_timeout_s
         self._clock = clock
         self._http = Http(settings, clock=clock, dialect=Dialect(read_error))
 
     def check(self, prompt: str, params: Mapping[str, Any], images: int) -> list[Problem]:
         """Every problem that can be seen from here: a workflow's inputs are its own matter."""
-        inputs = {self._prompt_key: "give it as the job's prompt"} if self._prompt_key else {}
-        if self._image_key:
-            inputs[self._image_key] = "give pictures as the job's images"
-        elsewhere = _ELSEWHERE | inputs
-        known = {name: one for name, one in params.items() if name in (*_OWN_PARAMS, *elsewhere)}
-        problems = list(problems_of(known, _OWN_PARAMS, elsewhere=elsewhere))
-        if not self._setting("workflow_id", params):
-            problems.append(
-                Problem(
-                    "params.workflow_id",
-                    "which workflow? Name it here, or in the provider's section",
-                )
-            )
-        if self._setting("bot_id", params) and self._setting("app_id", params):
-            problems.append(Problem("params.app_id", "a run has bot_id or app_id, never both"))
-        if prompt.strip() and not self._prompt_key:
-            problems.append(Problem("prompt", "the provider's section has no prompt_key for it"))
-        if images and not self._image_key:
-            problems.append(Problem("images", "the provider's section has no image_key for them"))
-        return problems
+        return list(self._asking.problems(prompt, params, images))
 
     async def choose(self, request: Request) -> str:
         """The address of the job's workflow."""
-        return (
-            self._base + _WORKFLOWS + quote(self._setting("workflow_id", request.params), safe="")
-        )
+        return _address(self._base, self._asking.workflow(request.params))
 
     async def submit(self, request: Request, *, key: str, target: str) -> Accepted | Fault:
         """Upload the pictures that are files, then start the run, with `key` as its user."""
@@ -125,7 +84,7 @@ class Coze:
             phase="submit",
             method="POST",
             path="/v1/workflow/run",
-            body=await encoded(self._body(request, workflow, pictures, key)),
+            body=await encoded(self._asking.body(request, workflow, pictures, key)),
             paid=True,
             limit_s=self._submit_s - (self._clock.monotonic() - started),
         )
@@ -134,7 +93,7 @@ class Coze:
             return _refused(answer)
         run = text_of(answer.get("execute_id"))
         if run:
-            return Accepted(run, base + _WORKFLOWS + quote(workflow, safe=""))
+            return Accepted(run, _address(base, workflow))
         said = read_error(answer, self._clock.now())
         if said is None:
             return self._http.unreadable(
@@ -145,8 +104,10 @@ class Coze:
     async def poll(self, remote_id: str, *, target: str) -> Pending | Ready | Fault:
         """Ask for the run's history. A status that isn't documented goes on."""
         base, workflow = self._place(target, {})
-        place = f"{quote(workflow, safe='')}/run_histories/{quote(remote_id, safe='')}"
-        call = Call(phase="poll", path=_WORKFLOWS + place)
+        call = Call(
+            phase="poll",
+            path=f"{_address('', workflow)}/run_histories/{quote(remote_id, safe='')}",
+        )
         answer = await self._http.ask(call, target=base)
         if isinstance(answer, Fault):
             return _worded(answer)
@@ -181,31 +142,12 @@ class Coze:
 
     # ---- submit ----
 
-    def _setting(self, name: str, params: Mapping[str, Any]) -> str:
-        return text_of(params.get(name)) or text_of(self._own.get(name))
-
     def _place(self, target: str, params: Mapping[str, Any]) -> tuple[str, str]:
         """The provider's address and the workflow in `target`, which may be the address alone."""
         base, found, workflow = target.rstrip("/").rpartition(_WORKFLOWS)
         if not found:
-            return target.rstrip("/"), self._setting("workflow_id", params)
+            return target.rstrip("/"), self._asking.workflow(params)
         return base, unquote(workflow)
-
-    def _body(
-        self, request: Request, workflow: str, pictures: list[str], key: str
-    ) -> dict[str, Any]:
-        params = request.params
-        inputs = {name: one for name, one in params.items() if name not in _OWN_PARAMS}
-        if request.prompt.strip():
-            inputs[self._prompt_key] = request.prompt
-        if pictures:
-            inputs[self._image_key] = pictures[0] if len(pictures) == 1 else pictures
-        body = {"workflow_id": workflow, "parameters": inputs, "is_async": True}
-        for name in ("bot_id", "app_id"):
-            if given := self._setting(name, params):
-                body[name] = given
-        ext = {**self._own.get("ext", {}), **params.get("ext", {})}
-        return {**body, "ext": {**ext, "user_id": key}}
 
     async def _sent(self, picture: Picture, base: str, limit_s: float) -> str | Fault:
         """A picture as an input: its link, or what names the file that was uploaded."""
@@ -267,8 +209,12 @@ class Coze:
         return self._http.refusal(call, Said(NO_LINK, message), effect="accepted")
 
 
+def _address(base: str, workflow: str) -> str:
+    return base + _WORKFLOWS + quote(workflow, safe="")
+
+
 def _refused(fault: Fault) -> Fault:
-    """Whatever the HTTP status, an error in Coze's own form refuses the run; unless it names one."""
+    """An error in Coze's own form refuses the run, whatever the status; unless it names one."""
     if fault.code is None:
         return fault
     effect: Effect = "unknown" if fault.code == STRAY else "none"
@@ -290,11 +236,3 @@ def _brief(value: Any) -> str:
 def _name(mime: str) -> str:
     """A file's name for an upload: the provider tells types by it."""
     return f"picture.{mime.rpartition('/')[2].partition('+')[0]}"
-
-
-def _is_id(text: str) -> bool:
-    return 0 < len(text) <= ID_CHARS_MAX and text.isascii() and text.replace("_", "").isalnum()
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())

@@ -36,11 +36,8 @@ def links_in(output: Any, path: str = "", *, trimmed: bool = False) -> tuple[str
     """
     opened = _opened(output)
     inner = opened.get(END_NODE, _MISSING) if isinstance(opened, dict) else _MISSING
-    if path:
-        places = [_at(one, path.split(".")) for one in (inner, opened)]
-    else:
-        places = [[inner], [opened]]
-    for values in places:
+    keys = path.split(".") if path else []
+    for values in (_at(inner, keys), _at(opened, keys)):
         found = [link for one in values for link in _values(one)]
         found = found or [link for one in values for link in _mentioned(one, trimmed)]
         if found:

@@ -218,7 +218,7 @@ class MockEngine:
                 await self._ledger.append(Cancelled(at=self._clock.now(), remote_id=remote_id))
         except OSError as error:
             return _local(error, "poll", "accepted")
-        return state if isinstance(state, Ready) else Stopped("unknown")
+        return state if isinstance(state, Ready) else Stopped("unknown", ended=True)
 
     async def lookup(self, key: str, *, target: str) -> Accepted | Absent | Fault:
         """The first task that was accepted with `key`, once it is `register_s` old."""

@@ -60,7 +60,7 @@ class Call(Struct, frozen=True):
 
 
 class _Asked(Struct):
-    """How often a task was asked about since the start, and what it meets."""
+    """How often a job's tasks were asked about since the start, and what they meet."""
 
     script: Script
     polls: int = 0
@@ -80,7 +80,8 @@ class Trouble:
         self._clock = clock
         self._ledger = ledger
         self._submits: dict[int, int] = {}
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str | int, _Asked] = {}
+        self._jobs: dict[str, int] = {}
         self._arrived = 0
         self._quota_until = -math.inf
 
@@ -141,11 +142,16 @@ class Trouble:
         return happens(self._settings.lost_answers, call.lot, "lost")
 
     async def _asked_about(self, remote_id: str) -> _Asked:
-        asked = self._asked.get(remote_id)
+        """A script is played once for each job, however often it is submitted."""
+        job = self._jobs.get(remote_id)
+        asked = self._asked.get(remote_id if job is None else job)
         if asked is None:
             entry = await self._ledger.entry(remote_id) if self._script.outcomes else None
-            script = self._script.of("" if entry is None else entry.prompt)
-            asked = self._asked.setdefault(remote_id, _Asked(script))
+            if entry is None:
+                return self._asked.setdefault(remote_id, _Asked(self._script.of("")))
+            self._jobs[remote_id] = entry.job
+            script = self._script.of(entry.prompt)
+            asked = self._asked.setdefault(entry.job, _Asked(script))
         return asked
 
 

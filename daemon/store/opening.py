@@ -48,6 +48,8 @@ def open_folder(folder: Path, upgrades: Sequence[str], *, now: float) -> Loaded:
             raise StoreUnwritableError(f"{journal}: can't be written")
         if fresh and wal_bytes(journal):
             raise damaged(journal, f"it is empty or missing, but {journal.name}-wal is there")
+        if fresh and journal.exists() and read_paid(folder / PAID_FILE)[0]:
+            raise damaged(journal, f"it is empty, but {PAID_FILE} tells of accepted jobs")
         known = len(upgrades)
         if fresh or check(journal, known, thorough=suspect) != (known, "wal"):
             _prepare(journal, upgrades, now=now)

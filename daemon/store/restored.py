@@ -34,6 +34,8 @@ from daemon.store.port import Paid
 
 REASON = "restored"
 DETAIL = "restored from a backup"
+WATCH_S = 300.0
+"""Seconds until a paid task of a restored job is looked at, unless an operator releases it."""
 
 
 class Revived(Struct, frozen=True):
@@ -196,8 +198,12 @@ def _remote(job: Job, news: Sequence[Paid], now: float) -> Remote | None:
     known = live_remote(job)
     if news and (known is None or news[-1].attempt >= job.attempt):
         return _task(news[-1], now)
-    return known if known is None else msgspec.structs.replace(known, next_poll_at=now)
+    if known is None:
+        return None
+    return msgspec.structs.replace(known, next_poll_at=now + WATCH_S)
 
 
 def _task(line: Paid, now: float) -> Remote:
-    return Remote(line.key, line.target, line.remote_id, accepted_at=line.at, next_poll_at=now)
+    return Remote(
+        line.key, line.target, line.remote_id, accepted_at=line.at, next_poll_at=now + WATCH_S
+    )

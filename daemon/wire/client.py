@@ -1,7 +1,7 @@
 """The one client: a blocking conversation with the daemon, for commands that start fast.
 
 It is a socket around a session, and imports neither asyncio nor anything else that costs a command
-time to load. The monitor's side is feed.py.
+time to load. The monitor has the same session around a loop's transport.
 """
 
 import errno
@@ -127,17 +127,17 @@ class Client:
         comes for `idle_s` (None: however long it takes).
         """
         gathered = Gathered()
+        last = Reply(id=None)
         try:
-            for reply in self._answer(message, idle_s):
-                if reply.part is not UNSET:
-                    gathered.add(reply.part)
-                elif reply.error is not UNSET:
-                    raise ServerError(gathered.error(reply.error))
-                elif reply.ok is not UNSET:
-                    return gathered.value(reply.ok, kind)
+            for last in self._answer(message, idle_s):
+                if last.part is not UNSET:
+                    gathered.add(last.part)
+            if last.error is not UNSET:
+                raise ServerError(gathered.error(last.error))
+            assert last.ok is not UNSET, "an answer ends with an Ok or an Error"  # noqa: S101
+            return gathered.value(last.ok, kind)
         except msgspec.DecodeError as error:
             raise UnreachableError(self.path, f"its answer makes no sense: {error}") from None
-        raise AssertionError("an answer ends with an Ok or an Error")
 
     def stream(self, message: Request, *, idle_s: float | None = REPLY_S_MAX) -> Iterator[Reply]:
         """Every frame of the answer as it comes: parts and progress, and at last the Ok.

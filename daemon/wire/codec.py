@@ -45,7 +45,7 @@ class Problem(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """An event as it came; feed.py decodes it, others pass it on."""
+    """An event as it came: to be passed on, or decoded by whoever folds it."""
 
     seq: int
     line: bytes
@@ -107,8 +107,7 @@ _OPS: tuple[str, ...] = tuple(
 )
 _ID = re.compile(rb'\s*\{\s*(?:"op"\s*:\s*"[^"\\]*"\s*,\s*)?"id"\s*:\s*(\d{1,16})\s*[,}]')
 """An id that stands first, or after `op`: there it is found without the rest of the line."""
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding raises for a line that isn't what it should be."""
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @cache
@@ -123,7 +122,7 @@ def decode_hello(line: bytes | Overlong) -> Hello | None:
         return None
     try:
         return msgspec.json.decode(line, type=Hello)
-    except UNREADABLE:
+    except _UNREADABLE:
         return None
 
 
@@ -150,7 +149,7 @@ def _misfit(line: bytes, why: str) -> Problem:
     """What is wrong with a line that is JSON, as far as it was read, but no request."""
     try:
         asked = msgspec.json.decode(line, type=_Asked)
-    except UNREADABLE:
+    except _UNREADABLE:
         return Problem(_first_id(line), ErrorBody("bad_frame", why))
     known = type(asked.id) is int and 1 <= asked.id <= REQUEST_ID_MAX  # True is an int too
     number = asked.id if known else None
@@ -257,7 +256,7 @@ def decode_answer(line: bytes | Overlong) -> Reply | Told | Resync:
         if frame.error is not UNSET:
             told = msgspec.json.decode(frame.error, type=_AnyError)
             body = ErrorBody(cast(ErrorCode, told.code), told.message, told.problems, told.at)
-    except UNREADABLE as error:
+    except _UNREADABLE as error:
         raise BadFrameError(f"a line of it makes no sense: {printable(error)}") from None
     return Reply(id=frame.id, ok=frame.ok, part=frame.part, progress=frame.progress, error=body)
 
@@ -270,7 +269,7 @@ def decode_welcome(line: bytes | Overlong) -> Welcome | Reply:
     if not isinstance(line, Overlong):
         try:
             return msgspec.json.decode(line, type=Welcome)
-        except UNREADABLE:
+        except _UNREADABLE:
             pass
     answer = decode_answer(line)
     if isinstance(answer, Reply) and answer.error is not UNSET:

@@ -189,7 +189,8 @@ class FakeVendor:
             hint = one_of(chance, (None, 5.0, 90.0)) if http == 429 else None
             return Fault("poll", kind, http=http, retry_after_s=hint, effect="accepted")
         task = self.ledger[remote.remote_id]
-        if happens(chance, weather.vanishing) and self.policy.abilities.lookup:
+        unfinished = now < task.ready_at and self.policy.abilities.lookup
+        if unfinished and happens(chance, weather.vanishing):
             task.vanished, task.billed = True, False
         if task.vanished:
             return Absent()

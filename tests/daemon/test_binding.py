@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.binding import BindError, TakenError, bind, inherit
+from daemon.binding import BindError, TakenError, bind, inherit, listen
 
 
 @pytest.fixture
@@ -107,6 +107,12 @@ def test_closing_leaves_the_socket_of_a_daemon_that_came_later(path: Path) -> No
     connect(path)
     second.close()
     second.close()
+
+
+def test_sockets_that_are_meant_for_another_process_are_not_listened_on(path: Path) -> None:
+    listening = listen(path, 0o600, {"LISTEN_PID": "1", "LISTEN_FDS": "1"})
+    assert listening.path == path
+    listening.close()
 
 
 def test_an_inherited_socket_is_used_and_never_removed(path: Path) -> None:

@@ -12,7 +12,14 @@ import structlog
 
 from daemon import __version__
 from daemon import answers as answers_module
-from daemon.connection import HELLO_S_MAX, IN_FLIGHT_MAX, LINGER_S_MAX, SEND_S_MAX, WAITS_MAX
+from daemon.connection import (
+    CLOSE_S_MAX,
+    HELLO_S_MAX,
+    IN_FLIGHT_MAX,
+    LINGER_S_MAX,
+    SEND_S_MAX,
+    WAITS_MAX,
+)
 from daemon.core.job import Job
 from daemon.server import CONNECTIONS_MAX, STOP_S_MAX
 from daemon.wire import codec
@@ -100,6 +107,32 @@ async def test_what_is_done_is_done_by_the_user_at_the_other_end(served: Served)
     client = await served.client()
     await client.ask(Act(id=1, verb="cancel", jobs=(1,)))
     assert served.desk.asked[-1][1] == ME
+
+
+async def test_a_user_is_looked_up_once(served: Served) -> None:
+    served.names = ["ana", "bob"]
+    for number in (1, 2):
+        client = await served.client()
+        await client.ask(Ping(id=number))
+    assert [by for _, by in served.desk.asked] == ["ana", "ana"]
+
+
+async def test_a_user_without_a_name_is_called_by_number(served: Served) -> None:
+    served.names = [""]
+    client = await served.client()
+    await client.ask(Ping(id=1))
+    assert served.desk.asked[-1][1] == str(os.getuid())
+
+
+async def test_one_broken_connection_is_logged_and_no_other_ends(served: Served) -> None:
+    client = await served.client()
+    served.desk.boot = object()  # type: ignore[assignment]
+    with structlog.testing.capture_logs() as logged:
+        broken = await served.connect()
+        await broken.send(HELLO)
+        assert await broken.ended()
+    assert [line["event"] for line in logged] == ["connection_failed"]
+    assert (await client.ask(Ping(id=1)))["ok"]
 
 
 async def test_a_refused_request_gets_an_error_with_its_id(served: Served) -> None:
@@ -274,6 +307,35 @@ async def test_a_client_that_reads_nothing_of_an_answer_is_hung_up_on(served: Se
         await until(lambda: served.server.clients == 1)
     assert ("client_stalled", ME) in [(line["event"], line.get("by")) for line in logged]
     assert (await other.ask(Ping(id=2)))["ok"]
+
+
+async def test_a_client_that_dies_during_an_answer_is_no_mistake_of_the_daemon(
+    served: Served,
+) -> None:
+    served.desk.add_jobs(400, prompt="p" * 5_000)
+    client = await served.client()
+    client.stop_reading()
+    with structlog.testing.capture_logs() as logged:
+        await client.send(Ls(id=1), Ls(id=2))
+        await until(lambda: served.clock.next_wake_at is not None)
+        client.writer.transport.abort()
+        await until(lambda: served.server.clients == 0)
+    assert logged == []
+
+
+async def test_a_client_that_reads_nothing_does_not_hold_up_the_stop(served: Served) -> None:
+    client = await served.client()
+    client.stop_reading()
+    served.desk.answers[Status] = {"pad": "x" * 60_000}
+    for number in range(1, 9):
+        await client.send(Status(id=number))
+        await until(lambda: len(served.desk.asked) == number)  # noqa: B023 - waited for at once
+        await settle()
+    stopping = asyncio.ensure_future(served.server.stop("test"))
+    await served.pass_time(STOP_S_MAX)
+    await served.pass_time(CLOSE_S_MAX)
+    await stopping
+    assert served.server.clients == 0
 
 
 async def test_progress_is_spared_to_a_client_that_does_not_read(served: Served) -> None:

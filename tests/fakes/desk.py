@@ -34,6 +34,7 @@ class FakeDesk:
         self.failures: dict[str, Exception] = {}
         self.pictures: dict[str, bytes] = {}
         self.progress: list[dict[str, Any]] = []
+        self.waited: dict[str, Any] = {"succeeded": [1], "timed_out": False}
         self.gate: asyncio.Event | None = None
 
     # ---- what a test does to it ----
@@ -93,7 +94,8 @@ class FakeDesk:
             case messages.Show(job=number):
                 raise refusal("unknown_id", f"there is no job {number}")
             case _:
-                return self.answers[type(request)]
+                value = self.answers[type(request)]
+                return value(request) if callable(value) else value
 
     async def ls(self, request: messages.Ls) -> Sequence[bytes]:
         self._fail("ls")
@@ -127,7 +129,11 @@ class FakeDesk:
     ) -> dict[str, Any]:
         self._fail("add")
         self.added.append((list(rows), by, dry_run))
-        return {"first": None if dry_run else 1, "count": len(rows), "warnings": []}
+        first = max(self.jobs, default=0) + 1
+        if not dry_run:
+            numbered = enumerate(rows, first)
+            self.commit(*(added(n, name=row.name, prompt=row.prompt) for n, row in numbered))
+        return {"first": None if dry_run else first, "count": len(rows), "warnings": []}
 
     async def need(self, hashes: Sequence[str]) -> list[str]:
         return [sha256 for sha256 in hashes if sha256 not in self.pictures]
@@ -145,7 +151,7 @@ class FakeDesk:
         for value in self.progress:
             progress(value)
         await self._pass()
-        return {"succeeded": [1], "timed_out": False}
+        return self.waited
 
     async def _pass(self) -> None:
         """Wait at the gate, where a test has put one."""

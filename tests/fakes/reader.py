@@ -5,10 +5,9 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET
 
-from daemon.core.events import apply
+from daemon.core.events import Event, apply
 from daemon.core.job import Job
 from daemon.wire.codec import Resync, Told
-from daemon.wire.feed import decode_event
 from daemon.wire.messages import Reply, Welcome
 from daemon.wire.session import ClientSession
 
@@ -58,7 +57,7 @@ class StreamReader:
 
     def _told(self, told: Told) -> None:
         self._expect(self.resynced is None, "an event after the resync")
-        event = decode_event(told.line)
+        event = msgspec.json.decode(told.line, type=Event)
         self._expect(event.seq == told.seq, f"{told} is {event.seq}")
         if event.type == "snapshot":
             self.place = event.seq

@@ -12,7 +12,7 @@ import msgspec
 
 from daemon.binding import bind
 from daemon.hub import Hub
-from daemon.server import Server
+from daemon.server import Server, user_name
 from daemon.wire import codec
 from daemon.wire.messages import Hello, Request
 from tests.fakes.clock import FakeClock, settle
@@ -91,7 +91,8 @@ class Served:
         self.desk = FakeDesk()
         self.hub = Hub(journal=self.desk, clock=self.clock)
         self.desk.hub = self.hub
-        self.server = Server(desk=self.desk, hub=self.hub, clock=self.clock)
+        self.names: list[str] = []
+        self.server = Server(desk=self.desk, hub=self.hub, clock=self.clock, name_of=self._name_of)
         self.path = folder / "genq.sock"
         self.binding = bind(self.path, 0o600)
         self._writers: list[asyncio.StreamWriter] = []
@@ -107,6 +108,14 @@ class Served:
             writer.transport.abort()
         await self.server.stop("the test is over")
         self.binding.close()
+
+    def _name_of(self, uid: int) -> str:
+        """The user's name; or what stands first in `names`: an empty one isn't known."""
+        if not self.names:
+            return user_name(uid)
+        if name := self.names.pop(0):
+            return name
+        raise KeyError(uid)
 
     async def pass_time(self, seconds: float) -> None:
         """Wait until somebody sleeps for so long, then let that time pass."""

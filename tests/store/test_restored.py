@@ -33,7 +33,7 @@ from daemon.core.job import (
 )
 from daemon.core.judge import Moment
 from daemon.core.policy import Policy
-from daemon.store.restored import knows, placeholder, revive, shut
+from daemon.store.restored import WATCH_S, knows, placeholder, revive, shut
 from tests.store.facts import paid
 
 NOW = 100.0
@@ -109,7 +109,9 @@ def test_an_accepted_id_that_the_copy_does_not_know_is_what_the_job_goes_on_with
     job = found.job
     assert (job.state, job.reason, job.attempt, job.finished_at) == ("held", "restored", 3, None)
     assert job.remote_id == "task-3"
-    assert live_remote(job) == Remote("key-3", "http://mock", "task-3", 30.0, next_poll_at=NOW)
+    assert live_remote(job) == Remote(
+        "key-3", "http://mock", "task-3", 30.0, next_poll_at=NOW + WATCH_S
+    )
     assert isinstance(job.attempts, tuple)
     known = {one.key: one.remote_id for one in job.attempts if one.accepted_at is not None}
     assert known.items() >= {("key-2", "task-2"), ("key-3", "task-3")}
@@ -141,14 +143,16 @@ def test_folding_the_event_gives_the_same_public_job(
 def test_the_answer_to_a_request_that_was_out_is_put_in() -> None:
     found = revive(job_in("submitting", Submitting(INTENT)), [paid(1)], NOW)
     assert found is not None
-    assert found.job.work == Held(Remote("key-1", "http://mock", "task-1", 3.0, next_poll_at=NOW))
+    assert found.job.work == Held(
+        Remote("key-1", "http://mock", "task-1", 3.0, next_poll_at=NOW + WATCH_S)
+    )
     assert found.job.attempts == (Attempt(1, "key-1", "task-1", submitted_at=2.0, accepted_at=3.0),)
 
 
 def test_a_known_task_is_kept_with_its_results() -> None:
     found = revive(job_in("downloading", Downloading(READY, 5.0)), [paid(1)], NOW)
     assert found is not None
-    assert live_remote(found.job) == msgspec.structs.replace(READY, next_poll_at=NOW)
+    assert live_remote(found.job) == msgspec.structs.replace(READY, next_poll_at=NOW + WATCH_S)
     assert found.replayed == 0
 
 

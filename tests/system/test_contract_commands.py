@@ -373,7 +373,6 @@ def test_providers_have_the_shape_of_the_contract(genq: Installation) -> None:
         assert set(figures) == {"p50_s", "p95_s", "n"}
 
 
-@pytest.mark.xfail(strict=True, reason="book: a stage that ended with the last event counts twice")
 def test_a_stage_is_measured_once(genq: Installation) -> None:
     done = len(genq.ask("ls", "--filter", "provider:mock state:succeeded", "--json").value)
     latency = genq.ask("providers", "--json").value[0]["latency"]

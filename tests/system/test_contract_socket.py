@@ -138,6 +138,18 @@ def test_what_is_unknown_has_a_code_of_its_own(wire: Wire) -> None:
     assert reply["error"]["code"] == "bad_query"
 
 
+def test_an_edit_of_what_cannot_be_edited_is_refused(genq: Installation, wire: Wire) -> None:
+    number = genq.add("mock", "--prompt", "x", "--hold")
+    for changes in ({"batch": "b"}, {"priority": "high"}):
+        (reply,) = wire.ask("act", verb="edit", jobs=[number], changes=changes)
+        assert reply["error"]["code"] == "bad_request"
+    (reply,) = wire.ask("act", verb="edit", jobs=[number], changes={"params": {"width": 1}})
+    assert "params.width" in reply["ok"]["refused"][0]["why"]
+    (reply,) = wire.ask("act", verb="edit", jobs=[number], changes={"prompt": "y"})
+    assert reply["ok"]["changed"] == [number]
+    assert genq.show(number)["prompt"] == "y"
+
+
 def test_an_add_comes_in_chunks_begun_and_committed(wire: Wire) -> None:
     drawn = io.BytesIO()
     Image.new("RGB", (32, 32), "green").save(drawn, "PNG")

@@ -449,9 +449,6 @@ def test_a_generating_job_is_cancelled_at_the_provider(genq: Installation) -> No
     _check_fold(genq)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="engines/core: a stop that the provider confirmed leaves a task to poll"
-)
 def test_a_cancelled_and_stopped_job_that_is_requeued_is_made_anew(genq: Installation) -> None:
     number = genq.add("slow", "--prompt", "x")
     genq.until(number, "generating")
@@ -525,9 +522,6 @@ def test_children_wait_for_a_failed_parent_until_it_succeeds(genq: Installation)
     assert job["images"] == [{"source": f"job:{parent}", "sha256": None}]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="engines/mock_trouble.py counts scripted polls for a task, not for a job"
-)
 def test_a_script_is_played_once_for_each_job(genq: Installation) -> None:
     number = genq.add("scripted", "--prompt", "fails once")
     genq.until(number, "failed")

@@ -72,6 +72,8 @@ def test_an_export_has_names_for_ids(genq: Installation) -> None:
     assert rows[2]["after"] == ["a"]
     assert rows[2]["images"] == ["job:a"]
     assert rows[0]["labels"] == ["x;y", "z"]
+    assert "hold" not in rows[0]
+    assert rows[2]["hold"] is True
 
 
 def test_a_picture_of_a_job_that_stays_behind_becomes_its_file(genq: Installation) -> None:
@@ -108,10 +110,12 @@ def test_a_completion_script_names_verbs_and_options(genq: Installation, shell: 
         subprocess.run([shell, "-n"], input=script, text=True, check=True)
 
 
-def edit(genq: Installation, old: str, new: str) -> "subprocess.CompletedProcess[str]":
-    """Edit job 3 with an editor that replaces `old` by `new`."""
+def edit(
+    genq: Installation, old: str, new: str, *, job: int = 3
+) -> "subprocess.CompletedProcess[str]":
+    """Edit a job with an editor that replaces `old` by `new`."""
     genq.environ["EDITOR"] = f"sed -i 's/{old}/{new}/'"
-    return genq.genq("edit", "3", "--json", check=False)
+    return genq.genq("edit", str(job), "--json", check=False)
 
 
 def test_an_edited_job_has_what_was_written(genq: Installation) -> None:
@@ -132,3 +136,14 @@ def test_a_refused_edit_is_kept_and_its_path_told(genq: Installation, old: str, 
     assert path.read_text()
     path.unlink()
     assert genq.json("show", "3")["rev"] == before["rev"]
+
+
+def test_without_a_terminal_and_an_editor_edit_ends_with_2(genq: Installation) -> None:
+    genq.environ.pop("EDITOR", None)
+    done = genq.genq("edit", "3", check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "$EDITOR" in done.stderr
+
+
+def test_a_finished_job_is_not_edited(genq: Installation) -> None:
+    assert edit(genq, "a", "b", job=1).returncode == 1

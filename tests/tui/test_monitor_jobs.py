@@ -141,7 +141,7 @@ async def test_plus_and_minus_change_the_priority_of_the_marked(tmp_path: Path) 
         assert changes == {(1,): {"priority": 10}, (2,): {"priority": 15}}
 
 
-async def test_a_approves(tmp_path: Path) -> None:
+async def test_a_approves_what_waits_for_it(tmp_path: Path) -> None:
     async with stage(tmp_path, [job(1, state="held", reason="approval")]) as on:
         await on.press("a")
         await on.until(lambda: on.daemon.acts, "asked")
@@ -201,7 +201,7 @@ async def test_copies_go_to_the_clipboard_cleaned(tmp_path: Path) -> None:
         await on.until(lambda: on.app.clipboard == "/out/1-kite.mp4", "the path")
 
 
-async def test_w_says_why(tmp_path: Path) -> None:
+async def test_w_says_why_in_a_sentence(tmp_path: Path) -> None:
     async with stage(tmp_path, [job(1)]) as on:
         await on.press("t", "w")
         await on.sees("job 1: Job 1 waits for nothing in particular.")

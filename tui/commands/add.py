@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +10,25 @@ import msgspec
 
 from daemon.core.limits import check_batch
 from daemon.core.suggest import did_you_mean, shown
-from daemon.core.times import parse_time
-from daemon.wire.messages import ErrorBody, RowProblem
 from daemon.wire.messages import Row as Sent
-from tui.clock import Clock
 from tui.console import Console
 from tui.jobfile import FORMATS, STDIN, Problem, Row, read
 from tui.jobfile.row import Reading
 from tui.jobfile.toml_values import parse_value
 from tui.options import Parser, UsageError, integer, whole_number
-from tui.pictures import PictureError, Pictures
-from tui.session import ServerError, connect
+from tui.pictures import Pictures
+from tui.sending import SINGLE, all_placed, of_single, placed, sent_rows
+from tui.session import (
+    NoSocketError,
+    ProtocolMismatchError,
+    ServerError,
+    UnreachableError,
+    connect,
+)
 from tui.text import clean, counted
 
 PROMPT_BYTES_MAX = 1_048_576
 """More than the longest prompt has in UTF-8."""
-SINGLE = "genq add"
-"""What problems of a job from the command line begin with, in place of a file's name."""
-_OPTIONS = {
-    "provider": "PROVIDER",
-    "images": "--image",
-    "labels": "--label",
-    "not_before": "--not-before",
-    "params": "--set",
-}
 _OF_ONE_JOB = (
     ("prompt", "--prompt"),
     ("prompt_file", "--prompt-file"),
@@ -94,15 +89,18 @@ def run(asked: argparse.Namespace, console: Console) -> int:
 
 
 def _add(asked: argparse.Namespace, console: Console) -> int:
-    rows, source, folder = _rows(asked)
+    rows, source, folder, problems = _rows(asked)
     pictures = Pictures()
-    sent = list(_sent(rows, source, folder, pictures, console.clock))
+    sent = list(sent_rows(rows, source, folder, pictures, console.clock, problems))
+    if problems:
+        problems += _more(asked, console, rows, source, sent)
+        raise BadJobsError(sorted(problems, key=lambda problem: problem.line))
     with connect(asked, console) as session:
         try:
             value = session.add(sent, pictures.files, dry_run=asked.dry_run)
         except ServerError as error:
             if error.body.code == "bad_jobs":
-                raise BadJobsError(_placed(error.body, rows, source)) from None
+                raise BadJobsError(all_placed(error.body, rows, source)) from None
             raise
     count, first = value["count"], value["first"]
     warnings = [str(warning) for warning in value["warnings"]]
@@ -121,21 +119,51 @@ def _add(asked: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _more(
+    asked: argparse.Namespace,
+    console: Console,
+    rows: Sequence[Row],
+    source: str,
+    sent: Sequence[Sent],
+) -> list[Problem]:
+    """What the daemon, if it can be asked, has against the rows that can be read.
+
+    Not what they refer to: that may be in a row that can't.
+    """
+    if not sent or source == SINGLE:
+        return []
+    try:
+        with connect(asked, console) as session:
+            session.add(sent, {}, dry_run=True)
+    except ServerError as error:
+        refused = error.body.problems
+    except (UnreachableError, NoSocketError, ProtocolMismatchError):
+        return []
+    else:
+        return []
+    own = [one for one in refused if not (one.field or "").startswith(("after", "images"))]
+    return [placed(one, rows, source) for one in own]
+
+
 # ---- what was asked for ----
 
 
-def _rows(asked: argparse.Namespace) -> tuple[list[Row], str, Path]:
-    """The checked rows, the name that their problems begin with, and the folder of pictures."""
+Asked = tuple[list[Row], str, Path, list[Problem]]
+"""Rows, the name that their problems begin with, the folder of pictures, and the problems."""
+
+
+def _rows(asked: argparse.Namespace) -> Asked:
+    """What is asked for; where there are problems, the rows that can be read all the same."""
     if asked.file is not None:
         return _of_file(asked)
     if asked.provider is None:
         raise UsageError("name a provider, or a file of jobs with --file")
     if asked.format is not None:
         raise UsageError("--format goes with --file")
-    return _single(asked), SINGLE, Path.cwd()
+    return _single(asked), SINGLE, Path.cwd(), []
 
 
-def _of_file(asked: argparse.Namespace) -> tuple[list[Row], str, Path]:
+def _of_file(asked: argparse.Namespace) -> Asked:
     for name, option in _OF_ONE_JOB:
         if getattr(asked, name) is not None:
             raise UsageError(f"{option} is for one job; in a file each job has its own")
@@ -145,14 +173,12 @@ def _of_file(asked: argparse.Namespace) -> tuple[list[Row], str, Path]:
     if asked.batch is not None and (problem := check_batch(asked.batch)):
         raise UsageError(f"--batch: {problem}")
     parsed = read(asked.file, format=asked.format, provider=asked.provider)
-    if parsed.problems:
-        raise BadJobsError(parsed.problems)
-    rows = parsed.rows
+    rows, problems = parsed.rows or parsed.readable, list(parsed.problems)
     if asked.batch is not None:
         rows = [msgspec.structs.replace(row, batch=asked.batch) for row in rows]
     if asked.file == STDIN:
-        return rows, "standard input", Path.cwd()
-    return rows, asked.file, Path.cwd() / Path(asked.file).parent
+        return rows, "standard input", Path.cwd(), problems
+    return rows, asked.file, Path.cwd() / Path(asked.file).parent, problems
 
 
 def _single(asked: argparse.Namespace) -> list[Row]:
@@ -175,7 +201,7 @@ def _single(asked: argparse.Namespace) -> list[Row]:
     given = {field: value for field, value in table.items() if value is not None}
     reading.add_table(given, 0, lambda _: 0)
     if reading.findings:
-        raise BadJobsError([_of_single(field, text) for _, field, text in reading.findings])
+        raise BadJobsError([of_single(field, text) for _, field, text in reading.findings])
     return reading.rows
 
 
@@ -212,77 +238,3 @@ def _param(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise UsageError(f"--set: expected KEY=VALUE, got {shown(text)}")
     return key.strip(), parse_value(value)
-
-
-# ---- what the daemon is sent, and what it says about it ----
-
-
-def _sent(
-    rows: Sequence[Row], source: str, folder: Path, pictures: Pictures, clock: Clock
-) -> Iterator[Sent]:
-    """The rows as the daemon takes them. Raises BadJobsError for pictures that can't be read."""
-    problems = []
-    now = clock.now()
-    utc_offset_s = clock.local(now).tm_gmtoff
-    for row in rows:
-        images = []
-        not_before_at = None
-        for place, image in enumerate(row.images):
-            try:
-                images.append(pictures.image(image, folder))
-            except PictureError as error:
-                problems.append(_problem(row, source, f"images[{place}]", str(error)))
-        if row.not_before is not None:
-            try:
-                not_before_at = parse_time(row.not_before, now=now, utc_offset_s=utc_offset_s)
-            except ValueError as error:
-                problems.append(_problem(row, source, "not_before", str(error)))
-        yield Sent(
-            provider=row.provider,
-            prompt=row.prompt,
-            images=tuple(images),
-            name=row.name,
-            batch=row.batch,
-            labels=tuple(row.labels),
-            priority=row.priority,
-            not_before_at=not_before_at,
-            after=tuple(row.after),
-            hold=row.hold,
-            count=row.count,
-            params=_absolute(row.params, folder),
-        )
-    if problems:
-        raise BadJobsError(problems)
-
-
-def _absolute(params: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """`params` with the path of a ComfyUI workflow made absolute, as the daemon is elsewhere."""
-    workflow = params.get("workflow")
-    if not isinstance(workflow, str) or not workflow:
-        return params
-    return {**params, "workflow": str(folder / workflow)}
-
-
-def _placed(body: ErrorBody, rows: Sequence[Row], source: str) -> list[Problem]:
-    """The daemon's problems, each where its row stands in the file."""
-
-    def placed(problem: RowProblem) -> Problem:
-        if problem.row is None or not 0 <= problem.row < len(rows):
-            return Problem(source, 0, problem.field or "", problem.message)
-        return _problem(rows[problem.row], source, problem.field or "", problem.message)
-
-    return [placed(problem) for problem in body.problems] or [Problem(source, 0, "", body.message)]
-
-
-def _problem(row: Row, source: str, field: str, message: str) -> Problem:
-    if source == SINGLE:
-        return _of_single(field, message)
-    return Problem(source, row.line, field, message)
-
-
-def _of_single(field: str, message: str) -> Problem:
-    """A problem of a job from the command line, under the name of its option."""
-    name = field.partition("[")[0].partition(".")[0]
-    option = _OPTIONS.get(name, f"--{name}" if name else "")
-    key = field.removeprefix("params.") if name == "params" and "." in field else ""
-    return Problem(SINGLE, 0, f"{option} {key}".rstrip(), message)

@@ -47,6 +47,9 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     if not found:
         console.note(f"there is no job {asked.id}")
         return FAILED
+    if found[0].state not in ("queued", "held"):
+        console.note(f"job {asked.id} is {found[0].state}: only queued and held jobs can be edited")
+        return FAILED
     before = _table(found[0])
     path = _written(asked.id, before)
     try:
@@ -111,7 +114,10 @@ def _edited(path: Path, console: Console) -> dict[str, Any]:
     import shlex
     import subprocess
 
-    editor = console.environ.get("VISUAL") or console.environ.get("EDITOR") or "vi"
+    editor = console.environ.get("VISUAL") or console.environ.get("EDITOR")
+    if not editor and not console.can_ask:
+        raise UsageError("there is no terminal for an editor: name one in $EDITOR")
+    editor = editor or "vi"
     try:
         code = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
     except (OSError, ValueError) as error:

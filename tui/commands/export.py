@@ -83,6 +83,7 @@ def exported(
             "priority": job.priority,
             "not_before": _iso(job.not_before_at, now),
             "after": after,
+            "hold": (job.state == "held" and job.reason == "approval") or None,
             "params": dict(job.params),
         }
         rows.append({key: value for key, value in row.items() if value not in (None, [], {}, "")})
@@ -106,12 +107,18 @@ def _iso(at: float | None, now: float) -> str | None:
 
 
 def _toml(rows: Sequence[Mapping[str, Any]]) -> str:
-    import tomli_w
+    """`[[jobs]]` tables, written out: tomli-w would put short ones into one line as an array."""
+    return "\n".join("[[jobs]]\n" + _document(row) for row in rows)
 
-    try:
-        return "\n".join(tomli_w.dumps({"jobs": [row]}, multiline_strings=False) for row in rows)
-    except TypeError:
-        raise UsageError("params hold a null, which TOML doesn't have: --format jsonl") from None
+
+def _document(table: Mapping[str, Any]) -> str:
+    """The keys of `table`, nested tables in braces. Raises UsageError for a null."""
+    return "".join(f"{_key(key)} = {_value(value)}\n" for key, value in table.items())
+
+
+def _key(name: str) -> str:
+    bare = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
+    return name if bare else _value(name)
 
 
 def _jsonl(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -150,13 +157,21 @@ def _cell(value: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    """A TOML value on one line."""
-    import tomli_w
+    """A TOML value on one line. Raises UsageError for a null, which TOML doesn't have."""
+    match value:
+        case None:
+            raise UsageError("params hold a null, which only JSON has: --format jsonl")
+        case dict():
+            inner = ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items())
+            return f"{{ {inner} }}" if inner else "{}"
+        case list() | tuple():
+            return f"[{', '.join(map(_value, value))}]"
+        case str():
+            return _text(value)
+        case _:
+            return msgspec.json.encode(value).decode()
 
-    try:
-        text = tomli_w.dumps({"v": value})
-    except TypeError:
-        raise UsageError("params hold a null, which CSV cells don't have: --format jsonl") from None
-    if not text.startswith("v = ") or text.count("\n") > 1:
-        return msgspec.json.encode(value).decode()
-    return text.removeprefix("v = ").strip()
+
+def _text(text: str) -> str:
+    """A TOML basic string: JSON's escapes are TOML's too, but for the slash and for DEL."""
+    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")

@@ -100,7 +100,8 @@ def parse(
         reading.find(0, "", "holds no jobs")
     if reading.findings:
         findings = sorted(reading.findings, key=lambda finding: finding.line)
-        return Parsed(problems=[Problem(source, *finding) for finding in findings])
+        problems = [Problem(source, *finding) for finding in findings]
+        return Parsed(problems=problems, readable=reading.rows)
     return Parsed(rows=reading.rows)
 
 

@@ -60,10 +60,14 @@ class Problem(Struct, frozen=True):
 
 
 class Parsed(Struct, frozen=True):
-    """What a job file holds: rows, or else problems; never both."""
+    """A whole file: its rows, or else what is wrong with it, and the rows that are right.
+
+    `readable` rows are never added: they are only looked at for more that is wrong.
+    """
 
     rows: list[Row] = []
     problems: list[Problem] = []
+    readable: list[Row] = []
 
 
 class Finding(NamedTuple):

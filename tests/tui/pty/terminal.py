@@ -14,12 +14,7 @@ import termios
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-START = (
-    "import sys\n"
-    "from tui import cli\n"
-    "cli.VERBS.setdefault('monitor', cli.Verb('tui.commands.monitor', 'Watch the jobs.'))\n"
-    "sys.exit(cli.main(sys.argv[1:]))\n"
-)
+START = "import sys; from tui.cli import main; sys.exit(main())\n"
 IGNORING_HANGUP = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
 SEQUENCES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 SEEN_S_MAX = 20.0
@@ -45,7 +40,8 @@ class Terminal:
         def own_terminal() -> None:
             fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
-        kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        unset = {"NO_COLOR", "COLUMNS", "LINES"}  # the last two would fix its size
+        kept = {name: value for name, value in os.environ.items() if name not in unset}
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, *words],
             cwd=ROOT,

@@ -226,3 +226,28 @@ async def test_a_daemon_that_is_killed_leaves_rows_that_say_stale_and_comes_back
     terminal.type("q")
     assert await terminal.ended() == 0
     second.communicate()
+
+
+async def test_one_changed_row_costs_less_than_a_kilobyte_and_an_unseen_one_nothing(
+    tmp_path: Path,
+) -> None:
+    terminal = Terminal((120, 30))
+    jobs = [job(number) for number in range(1, 2_001)]
+    daemon = SocketDaemon(tmp_path / "s", jobs, [provider("veo")])
+    await daemon.start()
+    terminal.start("monitor", "--socket", str(tmp_path / "s"))
+    await terminal.sees("of 2,000")
+    await terminal.quiet()
+    terminal.output.clear()
+    daemon.tell("poll_failed", 20, errors_consecutive=4, errors_total=4)
+    await terminal.sees("4/5!")
+    await terminal.quiet(0.2)
+    assert len(terminal.output) < 1_000
+    terminal.output.clear()
+    for number in range(1_000, 1_500):
+        daemon.tell("poll_failed", number, errors_consecutive=4, errors_total=4)
+    await daemon.drained()
+    await terminal.quiet(0.2)
+    assert len(terminal.output) < 200
+    terminal.close()
+    await daemon.stop()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
+from textual.timer import Timer
 
 from tui.monitor.actions import EVERYWHERE, Action, available, bindings
 from tui.monitor.gates import pause_line
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 PAUSES_SHOWN_MAX = 2
 CELLS_MIN, LINES_MIN = 60, 12
+SETTLED_S = 0.2
+"""After the last of many resizes; some terminals lose characters meanwhile."""
 ALWAYS_SHOWN = frozenset({"help", "leave"})
 """Who knows these two finds all others."""
 
@@ -29,6 +32,7 @@ class Frame(Screen[None]):
     PLACES: ClassVar[tuple[str, ...]] = ()
     TRAIL: ClassVar[str] = ""
     AUTO_FOCUS = ""
+    _settling: Timer | None = None
     BINDINGS: ClassVar[list[BindingType]] = bindings(EVERYWHERE)
 
     def compose(self) -> ComposeResult:
@@ -77,8 +81,11 @@ class Frame(Screen[None]):
         self.monitor.wake()
 
     def on_resize(self) -> None:
-        """Everything may have another place."""
+        """Everything may have another place; once it settles, nothing of the old one is left."""
         self.monitor.wake()
+        if self._settling is not None:
+            self._settling.stop()
+        self._settling = self.set_timer(SETTLED_S, self.action_redraw)
 
     # ---- what can be done everywhere ----
 
@@ -115,6 +122,7 @@ class Frame(Screen[None]):
         for lines in self.query(Lines):
             lines.repaint()
         self.refresh(layout=True)
+        self.monitor.wake()
 
     def action_help(self) -> None:
         """Tell the keys of this screen."""

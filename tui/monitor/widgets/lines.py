@@ -105,7 +105,7 @@ class Lines(ScrollView, can_focus=False):
         look = self._looks.get((ground, style))
         if look is None:
             look = self.rich_style + self.get_component_rich_style(f"ground--{ground}")
-            if style:
+            if style and (ground, style) != ("stale", "dim"):  # stale is dimmer still
                 look += self.get_component_rich_style(f"cell--{style}", partial=True)
             self._looks[ground, style] = look
         return look
