@@ -568,8 +568,8 @@ async def test_a_result_that_the_mock_has_not_named_is_gone(rehearsal: Rehearsal
 async def test_a_cancelled_task_stays_cancelled_over_a_restart(rehearsal: Rehearsal) -> None:
     engine = rehearsal.engine(generate_s=10)
     task = await rehearsal.accepted(engine)
-    assert await engine.cancel(task, target=TARGET) == Stopped("unknown")
-    assert await engine.cancel(task, target=TARGET) == Stopped("unknown")
+    assert await engine.cancel(task, target=TARGET) == Stopped("unknown", ended=True)
+    assert await engine.cancel(task, target=TARGET) == Stopped("unknown", ended=True)
     assert [line["type"] for line in rehearsal.ledger()] == ["accepted", "cancelled"]
     await rehearsal.clock.advance(20)
     for one in (engine, rehearsal.engine()):
