@@ -9,6 +9,7 @@ from importlib import import_module
 from bench.lines import Line, encode, skipped
 
 BENCHMARKS = {
+    "disk": "bench.disk",
     "drain": "bench.throughput",
     "add": "bench.throughput",
     "waits": "bench.throughput",

@@ -2,13 +2,34 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench.lines import quantile
+from bench.lines import Line, line, quantile
+from bench.rig import folder
 
 BLOCK = b"x" * 4096
-MEMORY_SYSTEMS = ("tmpfs", "ramfs", "overlay")
-"""File systems that keep nothing, or may not."""
+MEMORY_SYSTEMS = ("tmpfs", "ramfs")
+"""File systems that keep nothing: no figure that waits for a disk means anything there."""
+
+
+def disk(quick: bool) -> Iterator[Line]:
+    """What everything durable is held against."""
+    with folder() as place:
+        system = system_of(place)
+        probe = Probe(place)
+        for _ in range(200 if quick else 1_000):
+            probe.sync()
+        probe.close()
+    yield line(
+        "disk",
+        probe.quantile_ms(0.5),
+        "ms, fdatasync of 4 KiB",
+        "a disk that keeps what it says",
+        met=system not in MEMORY_SYSTEMS,
+        p99_ms=probe.quantile_ms(0.99),
+        file_system=system,
+    )
 
 
 class Probe:

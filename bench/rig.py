@@ -40,12 +40,14 @@ def folder() -> Iterator[Path]:
 
 
 class Rig:
-    """`genqd` with one provider, the mock, and its own state. Use it in a `with`."""
+    """`genqd` with the mock, as the lines `mock` say, and its own state. Use it in a `with`.
 
-    def __init__(self, mock: str, *, name: str = "genq", more: str = "") -> None:
+    `more` is what else its configuration holds; `environ` what its processes see.
+    """
+
+    def __init__(self, mock: str, *, more: str = "") -> None:
         self._mock = mock
         self._more = more
-        self._name = name
         self.pid = 0
 
     def __enter__(self) -> "Rig":
@@ -55,8 +57,8 @@ class Rig:
         self.socket = self._short / "s"
         self.config = self.folder / "config.toml"
         text = (
-            f'[daemon]\nsocket = "{self.socket}"\n{self._more}\n'
-            f'[providers.mock]\nengine = "mock"\n{self._mock}'
+            f'[daemon]\nsocket = "{self.socket}"\n'
+            f'[providers.mock]\nengine = "mock"\n{self._mock}\n{self._more}'
         )
         self.config.write_text(text)
         self.environ = {name: os.environ[name] for name in KEPT if name in os.environ}
@@ -152,21 +154,22 @@ class Rig:
         path.write_bytes(b"\n".join(encode(row) for row in rows(count)) + b"\n")
         return path
 
-    def add(self, count: int) -> None:
+    def add(self, count: int, provider: str = "mock") -> None:
         """Add so many jobs, as `genq add --file` does."""
         with self.client() as client:
-            add_all(client, rows(count), {})
+            add_all(client, rows(count, provider), {})
 
 
-def rows(count: int) -> list[Row]:
-    """Jobs as people write them: a name, a prompt, a batch, a few params."""
+def rows(count: int, provider: str = "mock") -> list[Row]:
+    """Jobs as people write them: a name, a prompt, a batch, a few params for the mock."""
+    params = {"width": 640, "height": 360} if provider == "mock" else {}
     return [
         Row(
-            provider="mock",
+            provider=provider,
             prompt=f"a red kite over the harbour at dawn, wide shot, take {number}",
             name=f"shot-{number:05}",
             batch=f"episode-{number % 10}",
-            params={"width": 640, "height": 360},
+            params=params,
         )
         for number in range(count)
     ]

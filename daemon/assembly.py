@@ -41,6 +41,9 @@ class AssemblyError(Exception):
 
 REAL: Mapping[str, tuple[str, str]] = {
     "cogvideox": ("daemon.engines.cogvideox", "CogVideoX"),
+    "comfyui": ("daemon.engines.comfyui", "ComfyUI"),
+    "coze": ("daemon.engines.coze", "Coze"),
+    "jiekou": ("daemon.engines.jiekou", "Jiekou"),
     "veo": ("daemon.engines.veo", "Veo"),
 }
 """Where each engine is. They are imported when one is configured: HTTP costs a start 0.2 s."""

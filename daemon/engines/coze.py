@@ -76,6 +76,9 @@ class Coze:
         for picture in request.pictures:
             # Half of the time is for the pictures, so that as much is left for the run.
             left_s = self._submit_s / 2 - (self._clock.monotonic() - started)
+            if left_s <= 0:
+                message = "the pictures took too long to upload"
+                return Fault("submit", "transport.timeout.total", message=message)
             sent = await self._sent(picture, base, left_s)
             if isinstance(sent, Fault):
                 return sent

@@ -14,7 +14,8 @@ from daemon.core.job import Result
 from daemon.core.outcomes import Absent, Accepted, Fault, Pending, Ready, Stopped
 from daemon.core.policy import Abilities, Limits
 from daemon.engines.comfyui import RETENTION_S, ComfyUI
-from daemon.engines.comfyui_progress import Tally
+from daemon.engines.comfyui_answers import Spot
+from daemon.engines.comfyui_progress import SOCKETS_MAX, Progress, Tally
 from daemon.engines.engine import Engine, Picture
 from tests.fakes.clock import FakeClock
 from tests.fakes.vendors.comfyui import PICTURE, ComfyUIServer
@@ -490,18 +491,28 @@ async def test_what_a_reverse_proxy_says_has_the_shared_rules(
         (page(502), "http"),
         (page(200), "protocol"),
         (hangs_up(), "transport.reset"),
-        (silent(), "transport.timeout.total"),
         (answers(200, {"name": ""}), "protocol"),
     ],
 )
 async def test_an_upload_that_fails_has_cost_nothing_and_is_tried_again(
-    vendor: ComfyUIServer, hasty: Customer, tmp_path: Path, weather: Any, kind: str
+    vendor: ComfyUIServer, customer: Customer, tmp_path: Path, weather: Any, kind: str
 ) -> None:
     vendor.will("upload", weather)
     file = picture_file(tmp_path / "a.png", content=PNG)
-    fault = failed(await hasty.submit("a fox", file, workflow=CHANGED))
+    fault = failed(await customer.submit("a fox", file, workflow=CHANGED))
     assert (fault.phase, fault.kind, fault.effect) == ("submit", kind, "none")
     assert rule_for(fault).do == "retry"
+    assert vendor.accepted == {}
+
+
+async def test_pictures_that_take_too_long_to_upload_leave_time_for_no_request(
+    vendor: ComfyUIServer, hasty: Customer, tmp_path: Path
+) -> None:
+    vendor.will("upload", silent())
+    file = picture_file(tmp_path / "a.png", content=PNG)
+    fault = failed(await hasty.submit("a fox", file, workflow=CHANGED))
+    assert (fault.kind, fault.effect) == ("transport.timeout.total", "none")
+    assert fault.message == "the pictures took too long to upload"
     assert vendor.accepted == {}
 
 
@@ -585,6 +596,8 @@ async def test_a_queue_that_is_none_proves_nothing(
     replies: Replies, canned: Customer, body: Any
 ) -> None:
     replies.get(f"{TARGET}/queue", payload=body, repeat=True)
+    replies.get(f"{TARGET}/history/{task_of(1)}", payload={}, repeat=True)
+    replies.get(f"{TARGET}/history?max_items=100", payload={}, repeat=True)
     assert rule_for(await canned.lookup()).name == "guard"
     assert rule_for(await canned.poll()).name == "shared.poll"
 
@@ -595,6 +608,7 @@ async def test_a_history_that_is_none_proves_nothing(
 ) -> None:
     replies.get(f"{TARGET}/queue", payload={"queue_running": [], "queue_pending": []}, repeat=True)
     replies.get(f"{TARGET}/history/{task_of(1)}", payload=body, repeat=True)
+    replies.get(f"{TARGET}/history?max_items=100", payload={}, repeat=True)
     assert rule_for(await canned.lookup()).name == "guard"
     assert rule_for(await canned.poll()).name == "shared.poll"
 
@@ -803,6 +817,15 @@ async def test_a_socket_that_breaks_is_opened_again_and_polling_goes_on(
     await vendor.tell("executing", remote_id, node="4")
     await vendor.tell("executing", remote_id, node="3")
     await heard(customer, remote_id, Pending(1 / 7))
+
+
+async def test_no_more_than_so_many_runs_are_listened_to() -> None:
+    progress = Progress(settings_of(DEAD))
+    for number in range(SOCKETS_MAX + 8):
+        spot = Spot(task_of(number), "", running=True, nodes=frozenset("1"))
+        assert progress.of(spot, target=DEAD) is None
+    assert len(progress._listening) == SOCKETS_MAX  # noqa: SLF001 - a bound can't be seen
+    await progress.close()
 
 
 def test_the_states_of_nodes_tell_the_share_that_is_done() -> None:

@@ -48,11 +48,11 @@ def problems(
     return [f"{one.field}: {one.message}" for one in found]
 
 
-@pytest.mark.parametrize("module", ["answers", "calls", "errors", "progress", "workflow"])
+@pytest.mark.parametrize("module", ["", "_answers", "_errors", "_progress", "_workflow"])
 def test_the_examples_in_docstrings_hold(module: str) -> None:
-    found = doctest.testmod(importlib.import_module(f"daemon.engines.comfyui_{module}"))
+    found = doctest.testmod(importlib.import_module(f"daemon.engines.comfyui{module}"))
     assert found.failed == 0
-    assert found.attempted > 0 or module == "calls"
+    assert found.attempted > 0
 
 
 # ---- reading ----
@@ -257,3 +257,11 @@ def test_what_fits_is_taken(
     template: str, prompt: str, images: int, params: dict[str, Any]
 ) -> None:
     assert problems(text(template), prompt, images, params=params) == []
+
+
+def test_an_input_that_a_job_sets_is_not_nested_without_end() -> None:
+    value: Any = "x"
+    for _ in range(40):
+        value = [value]
+    (problem,) = problems(text("y"), params={"6.text": value})
+    assert problem.startswith("params: an input is nested")

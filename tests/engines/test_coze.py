@@ -5,6 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 
 from daemon.configuration.keys import Secret
 from daemon.core.faults import Rule, classify
@@ -25,7 +26,7 @@ from tests.fakes.vendors.customer import (
     request_of,
     settings_of,
 )
-from tests.fakes.vendors.server import answers, cut, hangs_up, page, silent, stalls
+from tests.fakes.vendors.server import Weather, answers, cut, hangs_up, page, silent, stalls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,7 +48,8 @@ class Customer:
         self.keys = 0
         own = {"workflow_id": WORKFLOW, **more.pop("own", {})}
         settings = settings_of(base, key=KEY, limits=limits, own=own, **more)
-        self.engine = Coze(settings, clock=FakeClock(), spool=spool)
+        self.clock = FakeClock()
+        self.engine = Coze(settings, clock=self.clock, spool=spool)
         self.target = f"{base}/v1/workflows/{WORKFLOW}"
 
     async def submit(
@@ -246,6 +248,14 @@ async def test_a_picture_that_is_gone_is_tried_again(
     assert vendor.seen == []
 
 
+async def test_a_picture_that_is_nothing_is_never_sent(
+    vendor: CozeServer, customer: Customer
+) -> None:
+    fault = failed(await customer.submit("a fox", Picture(source="first.png")))
+    assert (fault.kind, rule_for(fault).name) == ("local.decode", "coze.picture")
+    assert vendor.seen == []
+
+
 @pytest.mark.parametrize(
     ("weather", "do"),
     [
@@ -271,12 +281,18 @@ async def test_an_upload_that_fails_costs_nothing_and_starts_no_run(
     assert vendor.runs == {}
 
 
-async def test_slow_uploads_leave_time_for_the_run(
-    vendor: CozeServer, hasty: Customer, tmp_path: Path
+async def test_slow_uploads_end_while_there_is_time_for_the_run(
+    vendor: CozeServer, customer: Customer, tmp_path: Path
 ) -> None:
-    vendor.will("upload", silent())
-    fault = failed(await hasty.submit("a fox", picture_file(tmp_path / "a.png")))
-    assert (fault.kind, fault.effect) == ("transport.timeout.read", "none")
+    async def act(request: web.Request) -> web.Response:
+        await customer.clock.advance(QUICK.submit_timeout_s * 0.6)
+        return web.json_response({**envelope(), "data": {"id": "1"}})
+
+    vendor.will("upload", Weather(act))
+    file = picture_file(tmp_path / "a.png")
+    fault = failed(await customer.submit("a fox", file, file))
+    assert (fault.kind, fault.effect) == ("transport.timeout.total", "none")
+    assert vendor.seen == [("POST", "/v1/files/upload")]
 
 
 # ---- checks ----

@@ -61,7 +61,8 @@ class Customer:
     ) -> Accepted | Ready | Fault:
         self.keys += 1
         request = request_of(prompt, *pictures, **params)
-        return await self.engine.submit(request, key=f"k{self.keys}", target=self.target)
+        target = await self.engine.choose(request)
+        return await self.engine.submit(request, key=f"k{self.keys}", target=target)
 
     async def poll(self, remote_id: str = "t-1") -> Pending | Ready | Fault:
         return await self.engine.poll(remote_id, target=self.target)
@@ -254,7 +255,10 @@ async def test_an_empty_answer_that_says_it_went_well_failed_all_the_same(
         {"images": ["data:image/png;base64,"]},
         {"task_id": None},
         {"code": 500, "reason": "", "message": "light model failed"},
+        {"code": 408, "reason": "", "message": "too slow"},
         {"code": 0, "message": "ok"},
+        {"error": "out of order"},
+        {"error": ["out of order"]},
         [],
     ],
 )
@@ -549,7 +553,7 @@ REASONS = [
 
 @pytest.mark.parametrize("in_a_good_answer", [False, True])
 @pytest.mark.parametrize(("status", "reason", "do", "cause"), REASONS)
-async def test_a_reason_decides(
+async def test_the_reason_in_an_error_decides_what_follows(
     vendor: JiekouServer,
     customer: Customer,
     status: int,
