@@ -27,7 +27,7 @@ from daemon.core.outcomes import (
     Stopped,
 )
 from daemon.core.policy import IllegalOutcomeError, Policy, absence_counts_at, backoff_s
-from daemon.core.submitting import accepted, may_be_accepted
+from daemon.core.submitting import NAMELESS, accepted, may_be_accepted
 
 Events = tuple[Event, ...]
 CANCEL_TRIES = 3
@@ -64,6 +64,8 @@ def _answered(
 ) -> Event:
     """The answer to a submit that was out when the job was cancelled, or to a look for it."""
     match outcome:
+        case Accepted(remote_id=""):
+            return cancel_doubted(job, intent, policy, at, error=NAMELESS)
         case Accepted() | Ready():
             return _late_answer(job, intent, outcome, at.now)
         case Absent():

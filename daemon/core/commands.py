@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct
 
 from daemon.core import stages
 from daemon.core.cancelling import to_cancelled
-from daemon.core.changes import change, ended, heavier, record, reopened, to_held, to_queue
+from daemon.core.changes import change, ended, heavier, reopened, to_held, to_queue
 from daemon.core.events import Event, EventType
 from daemon.core.job import (
     Cancelling,
@@ -25,7 +25,9 @@ from daemon.core.job import (
     label,
 )
 from daemon.core.judge import Moment
+from daemon.core.outcomes import Accepted
 from daemon.core.policy import Policy
+from daemon.core.submitting import attached
 
 Events = tuple[Event, ...]
 
@@ -235,21 +237,8 @@ def _resolve(job: Job, asked: Resolve, policy: Policy, now: float, by: str | Non
                 f"of attempt {job.attempt}"
             )
         case "attach":
-            remote = Remote(intent.key, intent.target, asked.remote_id, now, now)
-            return change(
-                job,
-                "resolved",
-                now,
-                "generating",
-                Generating(remote),
-                by=by,
-                remote_id=asked.remote_id,
-                errors_consecutive=0,
-                deadline_at=now + policy.limits.generate_timeout_s,
-                stages=stages.begin(job.stages, now, "generate", job.attempt),
-                detail=f"attached to {asked.remote_id}",
-                attempt_record=record(job, remote_id=asked.remote_id, accepted_at=now),
-            )
+            found = Accepted(asked.remote_id, intent.target)
+            return attached(job, intent, found, policy, now, by=by)
         case "pay-again":
             queued = Queued("requeued", None, intent)
             detail = "sent once more with the same key"

@@ -5,7 +5,7 @@ up, or becomes a doubt; nothing here ever sends a second request on its own for 
 but for `on_unknown = "resubmit"`, which an operator chose, once, with the same key.
 """
 
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 
@@ -60,6 +60,13 @@ NEVER_ARRIVED = Failure(
     rule="absent",
     advice="nothing was paid; requeue submits it again",
 )
+NAMELESS = Failure(
+    phase="submit",
+    kind="protocol",
+    message="the request was accepted, and the answer names no task",
+    rule="shared.accepted",
+    advice="find its id at the provider and attach it; it is not sent again",
+)
 
 
 def accepted(intent: Intent, answer: Accepted | Ready, now: float) -> Remote:
@@ -96,6 +103,8 @@ def decide_submitting(
     'r-1'
     """
     match outcome:
+        case Accepted(remote_id=""):
+            return (_nameless(job, work.intent, policy, at),)
         case Accepted():
             return (_submitted(job, work.intent, outcome, policy, at.now),)
         case Ready():
@@ -125,6 +134,38 @@ def _submitted(job: Job, intent: Intent, answer: Accepted, policy: Policy, now: 
         deadline_at=now + policy.limits.generate_timeout_s,
         stages=stages.turn(job.stages, now, "ok", "generate", job.attempt),
         attempt_record=record(job, remote_id=answer.remote_id, accepted_at=now),
+    )
+
+
+def _nameless(job: Job, intent: Intent, policy: Policy, at: Moment) -> Event:
+    """Accepted without an id: there is nothing to ask for, and it is surely not sent again."""
+    said = Fault("submit", "protocol", effect="accepted")
+    return doubted(job, intent, policy, at, fault=said, error=NAMELESS)
+
+
+def attached(
+    job: Job, intent: Intent, answer: Accepted, policy: Policy, now: float, **fields: Any
+) -> Event:
+    """A doubt is over: the task of `intent` is known, and is asked for now.
+
+    >>> doubt = InDoubt(Intent(1, "k", "http://a", "", 5.0))
+    >>> job = Job(id=1, provider="m", created_at=0.0, updated_at=0.0, state="in_doubt", work=doubt)
+    >>> attached(job, doubt.intent, Accepted("r-1", "http://a"), Policy(), 6.0).state
+    'generating'
+    """
+    return change(
+        job,
+        "resolved",
+        now,
+        "generating",
+        Generating(accepted(intent, answer, now)),
+        remote_id=answer.remote_id,
+        errors_consecutive=0,
+        deadline_at=now + policy.limits.generate_timeout_s,
+        stages=stages.begin(job.stages, now, "generate", job.attempt),
+        attempt_record=record(job, remote_id=answer.remote_id, accepted_at=now),
+        detail=f"attached to {answer.remote_id}",
+        **fields,
     )
 
 

@@ -132,7 +132,7 @@ class Auditor:
         match because:
             case Saved() | Absent() | Fault(kind="provider.failed") | Requeue(fresh=True):
                 pass
-            case Stopped(billed="no"):
+            case Stopped(billed="no") | Stopped(ended=True):
                 must(not was.results, f"a known result was dropped: {event}")
             case Fault() if any(rule.do == "resubmit" for rule in policy.rules):
                 pass

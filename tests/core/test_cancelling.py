@@ -99,6 +99,16 @@ def test_an_acceptance_that_comes_late_is_kept_and_stopped() -> None:
     assert next_effect(then.job) == Stop(then.work.remote, NOW)
 
 
+def test_an_acceptance_that_names_no_task_needs_a_person_while_cancelling_too() -> None:
+    then = after(cancelling(OUT), Accepted("", TARGET))
+    assert (then.job.state, then.job.billed) == ("in_doubt", "unknown")
+
+
+def test_a_task_that_ended_by_being_stopped_is_not_watched_whatever_it_cost() -> None:
+    then = after(cancelling(), Stopped("unknown", ended=True))
+    assert (then.job.state, then.job.billed, then.work) == ("cancelled", "unknown", Finished())
+
+
 def test_a_synchronous_result_that_comes_late_is_kept() -> None:
     then = after(cancelling(OUT), Ready(RESULTS))
     assert then.types == ["ready"]

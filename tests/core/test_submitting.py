@@ -30,6 +30,7 @@ from tests.core.jobs import (
     RESULTS,
     TARGET,
     after,
+    in_doubt,
     limited,
     lost,
     refusal,
@@ -55,6 +56,24 @@ def test_an_accepted_job_generates_and_is_looked_at_one_interval_later() -> None
     assert then.job.errors_consecutive == 0
     assert then.record.accepted_at == NOW
     assert then.record.remote_id == "remote-1"
+
+
+@pytest.mark.parametrize("policy", [Policy(), RESUBMIT])
+def test_an_acceptance_that_names_no_task_is_a_doubt_and_not_sent_again(policy: Policy) -> None:
+    then = after(submitting(), Accepted("", TARGET), policy)
+    assert (then.job.state, then.job.billed) == ("in_doubt", "unknown")
+    assert then.job.error is not None
+    assert "names no task" in then.job.error.message
+
+
+def test_an_acceptance_that_was_noted_before_a_kill_settles_the_doubt_it_left() -> None:
+    then = after(in_doubt(), Accepted("remote-5", "http://b"))
+    assert then.types == ["resolved"]
+    assert (then.job.state, then.job.remote_id) == ("generating", "remote-5")
+    assert (then.work.remote.target, then.record.remote_id) == ("http://b", "remote-5")
+    assert after(in_doubt(), Accepted("", TARGET)).types == []
+    with pytest.raises(IllegalOutcomeError):
+        after(in_doubt(), Absent())
 
 
 def test_a_synchronous_answer_goes_straight_to_the_download() -> None:

@@ -233,4 +233,4 @@ class FakeVendor:
             return Ready((Result(f"http://{self.name}/{task.remote_id}"),))
         if not task.stopped:
             task.stopped, task.billed = True, happens(self._chance, 0.5)
-        return Stopped("unknown" if task.billed else "no")
+        return Stopped("unknown" if task.billed else "no", ended=happens(self._chance, 0.5))
