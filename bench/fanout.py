@@ -36,7 +36,7 @@ _AT = re.compile(rb'"at":([0-9.]+)')
 
 def fanout(quick: bool) -> Iterator[Line]:
     """A thousand events a second to a hundred subscribers; then with one more, who never reads."""
-    seconds, rounds = (3.0, 1) if quick else (8.0, 3)
+    seconds, rounds = (3.0, 1) if quick else (5.0, 3)
     with Rig(f"{WEATHER}concurrency = 500\n") as rig:
         rig.start()
         with Source(rig) as source:

@@ -171,7 +171,7 @@ def crowd(quick: bool) -> Iterator[Line]:
 
 def watch(quick: bool) -> Iterator[Line]:
     """The monitor while nothing happens: only the seconds of what is shown go on."""
-    seconds = 8.0 if quick else 30.0
+    seconds = 8.0 if quick else 20.0
     with Shown(100) as shown:
         meter = Meter(shown.terminal.pid)
         time.sleep(seconds)

@@ -31,7 +31,7 @@ IMPORTS = "import asyncio, sqlite3, msgspec, structlog"
 
 def idle(quick: bool) -> Iterator[Line]:
     """A daemon that has drawn a picture, so that a picture worker is there, and has no work."""
-    seconds = 8.0 if quick else 30.0
+    seconds = 8.0 if quick else 25.0
     with Rig("submit_s = 0\ngenerate_s = 0\npoll_interval_s = 0.05\n") as rig:
         rig.start()
         subscriber = Subscriber(rig.socket)
@@ -132,7 +132,7 @@ def _imported_s(place: Path) -> float:
 
 def polls(quick: bool) -> Iterator[Line]:
     """A thousand jobs at a provider, each asked about every ten seconds, over HTTP on loopback."""
-    seconds = POLL_EVERY_S if quick else 3 * POLL_EVERY_S
+    seconds = POLL_EVERY_S if quick else 2 * POLL_EVERY_S
     with Vendor() as vendor:
         section = (
             f'[providers.video]\nengine = "cogvideox"\nbase_url = "{vendor.base_url}"\n'

@@ -13,14 +13,12 @@ import msgspec
 
 from daemon.core.events import Event
 from daemon.core.explain import Scene
-from daemon.core.gate import Gate
+from daemon.core.gate import Gate, on_the_way
 from daemon.core.job import FINISHED, Job, Remote, Stage, live_remote
 from daemon.core.machine import evolve
 from daemon.core.quantiles import Window
 from daemon.core.schedule import Backlog, Slots
 from daemon.store.port import Batch, JobStore, Paid
-
-ON_THE_WAY = frozenset({"preparing", "submitting"})
 
 
 class Book:
@@ -65,7 +63,7 @@ class Book:
         return 0 if slots is None else slots.taken(self._now())
 
     def on_the_way(self, provider: str) -> int:
-        """How many of the provider's jobs are preparing or submitting."""
+        """How many of the provider's jobs prepare, or have a paid request out."""
         return len(self._on_the_way.get(provider, ()))
 
     def next_slot_at(self) -> float | None:
@@ -189,10 +187,10 @@ class Book:
             if was is not None:
                 self.counts[was] -= 1
             self.counts[job.state] += 1
-            if job.state in ON_THE_WAY:
-                self._on_the_way.setdefault(job.provider, set()).add(job.id)
-            elif was in ON_THE_WAY:
-                self._on_the_way[job.provider].discard(job.id)
+        if on_the_way(job):
+            self._on_the_way.setdefault(job.provider, set()).add(job.id)
+        elif before is not None:
+            self._on_the_way.get(job.provider, set()).discard(job.id)
         self._slot(job)
         if job.state == "queued":
             missing = [parent for parent, _ in self.blocked_by(job)]

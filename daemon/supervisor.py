@@ -20,7 +20,7 @@ from daemon.core.judge import Moment
 from daemon.core.machine import next_effect
 from daemon.core.outcomes import Accepted, Outcome, Picked
 from daemon.core.policy import Policy
-from daemon.core.recovery import recover
+from daemon.core.recovery import recover, recover_gate, rested
 from daemon.providers import Provider
 from daemon.runner import Performer, Runner
 from daemon.store.port import Paid
@@ -66,6 +66,10 @@ class Supervisor:
         `unrecorded` are accepted ids that reached paid.jsonl and not the journal: the answers are
         settled now, as they would have been then.
         """
+        now = self._clock.now()
+        for name in self._providers:
+            if events := recover_gate(name, self._book.gate(name), now):
+                self._book.record(events)
         for paid in unrecorded:
             job = self._book.jobs.get(paid.job)
             if job is not None and self._workable(job.provider):
@@ -73,9 +77,10 @@ class Supervisor:
         for job in list(self._book.jobs.values()):
             if not self._workable(job.provider):
                 continue
-            events = recover(job, self._policy(job.provider), self._moment(job.provider))
-            if events:
+            policy, moment = self._policy(job.provider), self._moment(job.provider)
+            if events := recover(job, policy, moment):
                 self._book.record(events)
+            self._book.rest(rested(self._book.jobs[job.id], policy, moment))
         for job in list(self._book.jobs.values()):
             self._ensure(job)
         self.kick()
