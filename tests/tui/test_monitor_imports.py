@@ -12,7 +12,8 @@ LATER = {f"tui.monitor.screens.{name}" for name in ("help", "palette", "provider
 
 
 def loaded(statement: str) -> set[str]:
-    code = f"{statement}\nimport sys\nprint(' '.join(sys.modules))"
+    # What was there before, as when coverage is measured, isn't the statement's.
+    code = f"import sys\nold = set(sys.modules)\n{statement}\nprint(*(set(sys.modules) - old))"
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
     )
