@@ -4,9 +4,10 @@ import random
 import re
 import time
 from collections.abc import Iterator
-from threading import Event, Thread
+from threading import Thread
 
 from bench.lines import Line, Reference, line, middle, quantile
+from bench.noise import EVENTS_PER_S, JOBS, Noise
 from bench.processes import Meter, pss_mb
 from bench.rig import FAST, Rig
 from bench.stream import Subscriber
@@ -22,9 +23,7 @@ SEEN_P99_MS = 80.0
 MEMORY_MB = 150.0
 KEY_MS = 50.0
 IDLE_PERCENT = 0.5
-EVENTS_PER_S = 1_000
-JOBS, MANY = 10_000, 100_000
-BURST = 20
+MANY = 100_000
 QUIET_S = 0.15
 SETTLE_S = 3.0
 ROW = b"shot-"
@@ -276,38 +275,3 @@ class Told:
                     self._at.setdefault(name, now)
         except OSError:
             return
-
-
-class Noise:
-    """Events at an even rate, in a thread: priorities of jobs anywhere in the list are changed."""
-
-    def __init__(self, rig: Rig) -> None:
-        self._rig = rig
-        self._ended = Event()
-        self._made = 0
-        self._thread = Thread(target=self._make)
-
-    def __enter__(self) -> "Noise":
-        self._began = time.perf_counter()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def rate(self) -> float:
-        """Events a second so far."""
-        return self._made / (time.perf_counter() - self._began)
-
-    def _make(self) -> None:
-        due = time.perf_counter()
-        turn = 0
-        with self._rig.client() as client:
-            while not self._ended.is_set():
-                turn += 1
-                jobs = tuple(random.sample(range(1, JOBS + 1), BURST))
-                client.request(Act(verb="edit", jobs=jobs, changes={"labels": [f"n{turn}"]}))
-                self._made += BURST
-                due += BURST / EVENTS_PER_S
-                time.sleep(max(0.0, due - time.perf_counter()))
