@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,17 @@ def show(paths: Sequence[Path], asked: argparse.Namespace, console: Console) -> 
         plain=asked.ascii,
     )
     code = app.run(mouse="SSH_CONNECTION" not in console.environ)
-    if not GuardedDriver.all_taken:
-        os._exit(code or 0)  # the terminal takes nothing: flushing at exit would wait for ever
-    return app.return_code or 0 if code is None else code
+    ended = app.return_code or 0 if code is None else code
+    if not GuardedDriver.all_taken or _is_gone():
+        os._exit(ended)  # flushing at exit would wait for ever, or turn the code into another
+    return ended
+
+
+def _is_gone() -> bool:
+    """Whether the terminal takes nothing any more because it isn't there."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return True
+    return False
