@@ -235,7 +235,8 @@ class Shown:
         self.terminal.type(b"\x0c")
         self.terminal.sees(b"filter:", start)
         self.terminal.quiet(0.05)
-        return [int(one) for one in re.findall(r"(\d+) \S+ \S+ +mock ", self.terminal.text(start))]
+        found = re.findall(r"(\d+) \S+ \S+ +mock ", self.terminal.text(start))
+        return sorted(set(map(int, found)))
 
     def rename(self, job: int) -> bytes:
         """Give a job a name that was not there before; the name."""

@@ -26,8 +26,8 @@ from daemon.runner import Performer, Runner
 from daemon.store.port import Paid
 
 log = structlog.get_logger()
-STARTS_PER_PASS_MAX = 500
-"""So many jobs start before others get a turn on the loop."""
+STARTS_PER_PASS_MAX = 50
+"""So many start before others get a turn: the first are on their way while the last still wait."""
 STOP_S_MAX = 4.0
 """Time for runners without a submit in flight to end."""
 

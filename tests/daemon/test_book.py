@@ -81,6 +81,7 @@ async def test_one_who_gives_up_waiting_takes_nobody_else_along() -> None:
     store.commit()
     await patient
     assert impatient.cancelled()
+    await shell.stop()
 
 
 async def test_each_stage_that_ended_well_is_learnt_from_once() -> None:
@@ -92,7 +93,7 @@ async def test_each_stage_that_ended_well_is_learnt_from_once() -> None:
     assert learnt == dict.fromkeys(("queue", "prepare", "submit", "generate", "download"), 2)
 
 
-async def test_a_stage_that_went_on_after_an_error_is_learnt_from_when_it_ends() -> None:
+async def test_the_time_in_the_queue_is_learnt_when_the_job_leaves_it() -> None:
     shell = Shell(answers())
     shell.add(stages=(Stage("queue", 0, shell.clock.now() - 30.0),))
     await shell.run()
