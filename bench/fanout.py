@@ -21,8 +21,6 @@ from daemon.wire.upload import add_all
 
 WATCHERS = 100
 EVENTS_PER_S = 1_000
-EVENTS_PER_JOB = 8
-"""From added to succeeded, when nothing goes wrong."""
 EVENT_BYTES = 300
 WEATHER = "submit_s = 0.01\ngenerate_s = [0.1, 0.5]\noutputs = 0\npoll_interval_s = 0.6\n"
 FANOUT_PERCENT = 50.0
@@ -64,6 +62,7 @@ def fanout(quick: bool) -> Iterator[Line]:
         met=middle(percent) <= FANOUT_PERCENT and rate >= 0.95 * EVENTS_PER_S,
         reference=Reference("a bare loop that writes as much to as many", bare),
         without_subscribers=alone,
+        subscribers_add=middle(percent) - alone,
         events_per_s=rate,
     )
     limit = LATE_FACTOR * free + LATE_MORE_MS
@@ -94,6 +93,7 @@ class Source:
         self._thread = Thread(target=self._make)
 
     def __enter__(self) -> "Source":
+        self._events_per_job = self._of_one_job()
         self._began, self._seq = time.perf_counter(), self._newest()
         self._thread.start()
         return self
@@ -106,6 +106,15 @@ class Source:
         """Events a second so far."""
         return (self._newest() - self._seq) / (time.perf_counter() - self._began)
 
+    def _of_one_job(self) -> int:
+        """How many events there are from added to succeeded."""
+        before = self._newest()
+        subscriber = Subscriber(self._rig.socket)
+        self._rig.add(1)
+        subscriber.wait_for("succeeded", 1)
+        subscriber.close()
+        return self._newest() - before
+
     def _newest(self) -> int:
         with self._rig.client() as client:
             return client.welcome.seq
@@ -115,7 +124,7 @@ class Source:
         with self._rig.client() as client:
             while not self._ended.is_set():
                 add_all(client, rows(1), {})
-                due += EVENTS_PER_JOB / EVENTS_PER_S
+                due += self._events_per_job / EVENTS_PER_S
                 time.sleep(max(0.0, due - time.perf_counter()))
 
 
@@ -157,33 +166,17 @@ class Watchers:
 
 
 def _bare_percent(rate: float, seconds: float) -> float:
-    """What it costs a loop to write so many events a second to so many sockets, one by one."""
+    """What it costs to write so many events a second to so many sockets, each by itself."""
     pairs = [socket.socketpair() for _ in range(WATCHERS)]
     block = b"x" * EVENT_BYTES
-    sinks = selectors.DefaultSelector()
-    for _, reader in pairs:
-        reader.setblocking(False)
-        sinks.register(reader, selectors.EVENT_READ)
-    ended = Event()
-
-    def drink() -> None:
-        while not ended.is_set():
-            for key, _ in sinks.select(0.1):
-                key.fileobj.recv(READ_BYTES)  # type: ignore[union-attr]  # a socket
-
-    thread = Thread(target=drink)
-    thread.start()
-    took, due = 0.0, time.perf_counter()
-    end = due + seconds
-    while due < end:
+    took = 0.0
+    for _ in range(round(rate * seconds)):
         began = time.thread_time()
         for writer, _ in pairs:
             writer.send(block)
         took += time.thread_time() - began
-        due += 1 / rate
-        time.sleep(max(0.0, due - time.perf_counter()))
-    ended.set()
-    thread.join()
+        for _, reader in pairs:
+            reader.recv(READ_BYTES)
     for pair in pairs:
         for one in pair:
             one.close()

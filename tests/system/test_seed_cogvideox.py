@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.fakes.installation import Installation
+from tests.fakes.studio import Studio
 from tests.fakes.vendors.cogvideox import CLIP, KEY, CogVideoXServer
 from tests.fakes.vendors.server import answers, page
 
@@ -26,27 +25,6 @@ cancel_grace_s = 0.05
 """
 
 
-class Studio:
-    """A daemon, and the vendor that it works with."""
-
-    def __init__(self, folder: Path, vendor: CogVideoXServer, more: str) -> None:
-        self.vendor = vendor
-        config = CONFIG.format(base=vendor.target, more=more)
-        self.genq = Installation(folder, config=config)
-        self.genq.environ["ZHIPU_API_KEY"] = KEY
-
-    async def run(self, *words: str, check: bool = True) -> str:
-        done = await asyncio.to_thread(self.genq.genq, *words, check=check)
-        return done.stdout
-
-    async def job(self, number: int = 1) -> dict[str, Any]:
-        found: dict[str, Any] = await asyncio.to_thread(self.genq.json, "show", str(number))
-        return found
-
-    async def settled(self) -> None:
-        await self.run("wait", "--timeout", "20", check=False)
-
-
 @pytest.fixture
 async def vendor() -> AsyncIterator[CogVideoXServer]:
     async with CogVideoXServer(processing=2) as server, server.store:
@@ -57,16 +35,17 @@ async def vendor() -> AsyncIterator[CogVideoXServer]:
 async def studio(
     tmp_path: Path, vendor: CogVideoXServer, request: pytest.FixtureRequest
 ) -> AsyncIterator[Studio]:
-    made = Studio(tmp_path, vendor, getattr(request, "param", ""))
-    await asyncio.to_thread(made.genq.start)
+    config = CONFIG.format(base=vendor.target, more=getattr(request, "param", ""))
+    made = Studio(tmp_path, config, ZHIPU_API_KEY=KEY)
+    await made.start()
     yield made
-    await asyncio.to_thread(made.genq.kill)
+    await made.kill()
 
 
 async def test_four_504s_in_a_row_are_tolerated_and_a_good_answer_clears_them(
-    studio: Studio,
+    studio: Studio, vendor: CogVideoXServer
 ) -> None:
-    studio.vendor.will("poll", *[page(504)] * 4)
+    vendor.will("poll", *[page(504)] * 4)
     await studio.run("add", "cogvideox", "--prompt", "a fox runs")
     await studio.settled()
     job = await studio.job()
@@ -74,14 +53,14 @@ async def test_four_504s_in_a_row_are_tolerated_and_a_good_answer_clears_them(
     assert (job["errors_consecutive"], job["errors_total"]) == (0, 4)
     assert job["outputs"][0]["mime"] == "video/mp4"
     assert job["outputs"][0]["bytes"] == len(CLIP)
-    assert list(studio.vendor.accepted.values()) == [1]
-    assert studio.vendor.complaints == []
+    assert list(vendor.accepted.values()) == [1]
+    assert vendor.complaints == []
 
 
 async def test_the_fifth_504_in_a_row_stops_with_advice_and_requeue_pays_nothing(
-    studio: Studio,
+    studio: Studio, vendor: CogVideoXServer
 ) -> None:
-    studio.vendor.will("poll", *[page(504)] * 5)
+    vendor.will("poll", *[page(504)] * 5)
     await studio.run("add", "cogvideox", "--prompt", "a fox runs")
     await studio.settled()
     job = await studio.job()
@@ -92,50 +71,56 @@ async def test_the_fifth_504_in_a_row_stops_with_advice_and_requeue_pays_nothing
     await studio.run("requeue", "1")
     await studio.settled()
     assert (await studio.job())["state"] == "succeeded"
-    assert list(studio.vendor.accepted.values()) == [1]
+    assert list(vendor.accepted.values()) == [1]
 
 
 @pytest.mark.parametrize("studio", ["generate_timeout_s = 0.2"], indirect=True)
 async def test_after_the_cap_there_is_one_last_look_and_the_paid_task_is_kept(
-    studio: Studio,
+    studio: Studio, vendor: CogVideoXServer
 ) -> None:
-    studio.vendor.processing = 1_000_000
+    vendor.processing = 1_000_000
     await studio.run("add", "cogvideox", "--prompt", "a fox runs")
     await studio.settled()
     job = await studio.job()
     assert (job["state"], job["reason"]) == ("held", "deadline")
     assert job["remote_id"]
-    studio.vendor.processing = 0
+    vendor.processing = 0
     await studio.run("release", "1")
     await studio.settled()
     assert (await studio.job())["state"] == "succeeded"
-    assert list(studio.vendor.accepted.values()) == [1]
+    assert list(vendor.accepted.values()) == [1]
 
 
 @pytest.mark.parametrize("studio", ["concurrency = 3"], indirect=True)
-async def test_at_most_three_are_at_the_vendor_at_once(studio: Studio) -> None:
-    studio.vendor.processing = 1_000_000
+async def test_at_most_three_are_at_the_vendor_at_once(
+    studio: Studio, vendor: CogVideoXServer
+) -> None:
+    vendor.processing = 1_000_000
     await studio.run("add", "cogvideox", "--prompt", "a fox runs", "--count", "5")
     await studio.run("wait", "--timeout", "1", check=False)
-    assert len(studio.vendor.accepted) == 3
-    studio.vendor.processing = 0
+    assert len(vendor.accepted) == 3
+    vendor.processing = 0
     await studio.settled()
-    assert len(studio.vendor.accepted) == 5
+    assert len(vendor.accepted) == 5
 
 
-async def test_a_lost_answer_is_a_doubt_and_never_sent_again(studio: Studio) -> None:
-    studio.vendor.will("submit", page(504, accepts=True))
+async def test_a_lost_answer_is_a_doubt_and_never_sent_again(
+    studio: Studio, vendor: CogVideoXServer
+) -> None:
+    vendor.will("submit", page(504, accepts=True))
     await studio.run("add", "cogvideox", "--prompt", "a fox runs")
     await studio.settled()
     assert (await studio.job())["state"] == "in_doubt"
-    submits = [path for method, path in studio.vendor.seen if method == "POST"]
+    submits = [path for method, path in vendor.seen if method == "POST"]
     assert len(submits) == 1
 
 
-async def test_a_cancelled_job_is_left_cleanly_and_its_id_is_kept(studio: Studio) -> None:
-    studio.vendor.processing = 1_000_000
+async def test_a_cancelled_job_is_left_cleanly_and_its_id_is_kept(
+    studio: Studio, vendor: CogVideoXServer
+) -> None:
+    vendor.processing = 1_000_000
     await studio.run("add", "cogvideox", "--prompt", "a fox runs")
-    while not studio.vendor.accepted:
+    while not vendor.accepted:
         await studio.run("ping")
     await studio.run("cancel", "1")
     await studio.settled()
@@ -145,9 +130,11 @@ async def test_a_cancelled_job_is_left_cleanly_and_its_id_is_kept(studio: Studio
     assert job["errors_total"] == 0
 
 
-async def test_the_key_is_nowhere_in_what_is_written(studio: Studio) -> None:
+async def test_the_key_is_nowhere_in_what_is_written(
+    studio: Studio, vendor: CogVideoXServer
+) -> None:
     echo = {"error": {"code": "1000", "message": f"bad key {KEY}"}}
-    studio.vendor.will("submit", answers(401, echo))
+    vendor.will("submit", answers(401, echo))
     await studio.run("add", "cogvideox", "--prompt", "a fox runs")
     await studio.run("wait", "--timeout", "0.5", check=False)
     assert "paused (auth)" in await studio.run("why", "1")
