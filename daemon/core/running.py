@@ -76,6 +76,10 @@ def decide_generating(
     >>> decide_generating(job, work, Pending(0.5), None, Policy(), Moment(6.0))[0].progress
     0.5
     """
+    if isinstance(outcome, Interrupted):
+        return ()
+    work = msgspec.structs.replace(work, remote=_looked_at(work.remote))
+    job = msgspec.structs.replace(job, work=work)
     match outcome:
         case Pending():
             return _pending(job, work, outcome, policy.limits, at.now)
@@ -86,16 +90,18 @@ def decide_generating(
             return (to_held(job, at.now, "link_expired", remote=watched, error=VANISHED),)
         case Absent():
             return (_vanished(job, policy.limits, at),)
-        case Interrupted():
-            return ()
         case Fault() if ruling is not None:
             return (_poll_failed(job, work, ruling, policy, at),)
         case _:
             raise IllegalOutcomeError(job, outcome)
 
 
+def _looked_at(remote: Remote) -> Remote:
+    return msgspec.structs.replace(remote, polls=remote.polls + 1)
+
+
 def _later(remote: Remote, at: float) -> Remote:
-    return msgspec.structs.replace(remote, next_poll_at=at, polls=remote.polls + 1)
+    return msgspec.structs.replace(remote, next_poll_at=at)
 
 
 def _pending(job: Job, work: Generating, outcome: Pending, limits: Limits, now: float) -> Events:

@@ -45,8 +45,7 @@ def add_all(
         frame: Any = tuple(map(Raw, batch))  # encoded above, once
         client.request(AddRows(add=token, rows=frame))
     if not dry_run:
-        for sha256 in _needed(client, token, list(pictures)):
-            _send(client, token, sha256, pictures[sha256])
+        _send_all(client, token, rows, pictures)
     value: dict[str, Any] = client.request(AddCommit(add=token), idle_s=COMMIT_S_MAX)
     return value
 
@@ -71,6 +70,28 @@ def _needed(client: Client, token: int, hashes: list[str]) -> Iterator[str]:
     for start in range(0, len(hashes), HASHES_PER_FRAME):
         asked = tuple(hashes[start : start + HASHES_PER_FRAME])
         yield from client.request(AddNeed(add=token, sha256=asked))["need"]
+
+
+def _send_all(
+    client: Client, token: int, rows: Sequence[Row], pictures: Mapping[str, Path]
+) -> None:
+    """Send what the daemon needs. All pictures that it refuses are told, each with its rows."""
+    refused: dict[str, str] = {}
+    for sha256 in _needed(client, token, list(pictures)):
+        try:
+            _send(client, token, sha256, pictures[sha256])
+        except ServerError as error:
+            if error.body.code != "bad_request":  # no word on the picture itself
+                raise
+            refused[sha256] = error.body.message
+    if refused:
+        problems = tuple(
+            RowProblem(index, f"images[{place}]", refused[image.sha256])
+            for index, row in enumerate(rows)
+            for place, image in enumerate(row.images)
+            if image.sha256 in refused
+        )
+        raise ServerError(ErrorBody("bad_jobs", next(iter(refused.values())), problems))
 
 
 def _send(client: Client, token: int, sha256: str, path: Path) -> None:

@@ -318,9 +318,6 @@ def test_what_is_no_picture_is_refused_by_line_and_field(
     assert told in line
 
 
-@pytest.mark.xfail(
-    strict=True, reason="daemon/wire/upload.py: a picture that the daemon refuses has no row"
-)
 def test_a_damaged_picture_is_refused_by_line_and_field(genq: Installation, folder: Path) -> None:
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nxxxxxxxxxxxx")
     row = '{"provider": "mock", "images": ["broken.png"]}\n'

@@ -241,7 +241,6 @@ def test_a_verdict_fails_the_job_and_requeue_pays_anew(genq: Installation) -> No
     _check_fold(genq)
 
 
-@pytest.mark.xfail(strict=True, reason="core: the poll that brought the verdict isn't counted")
 def test_the_poll_that_brought_the_verdict_is_counted(genq: Installation) -> None:
     number = genq.add("scripted", "--prompt", "fails once")
     job = genq.until(number, "failed")

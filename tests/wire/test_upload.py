@@ -91,6 +91,22 @@ async def test_a_picture_that_changed_since_it_was_hashed_is_refused(
     assert served.desk.added == []
 
 
+async def test_every_refused_picture_is_told_with_its_rows(served: Served, tmp_path: Path) -> None:
+    good, bad, worse = "a" * 64, "b" * 64, "c" * 64
+    served.desk.pictures = {good: b"kept"}
+    _, path = picture(tmp_path, 100)
+    rows = [
+        Row(provider="mock", images=(Image("1.png", good), Image("2.png", bad))),
+        Row(provider="mock", images=(Image("3.png", worse),)),
+        Row(provider="mock", images=(Image("2.png", bad),)),
+    ]
+    with pytest.raises(ServerError) as caught:
+        await add(served, rows, {good: path, bad: path, worse: path})
+    places = [(problem.row, problem.field) for problem in caught.value.body.problems]
+    assert places == [(0, "images[1]"), (1, "images[0]"), (2, "images[0]")]
+    assert served.desk.added == []
+
+
 async def test_rows_too_long_for_a_frame_are_named_before_anything_is_sent(
     served: Served,
 ) -> None:
