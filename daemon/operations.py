@@ -258,7 +258,7 @@ def _resolve(request: messages.Act) -> Resolve:
     remote_id = request.remote_id.strip()
     if request.how == "attach" and not remote_id:
         raise refusal("bad_request", "attach needs the remote id that was found")
-    return Resolve(request.how, remote_id)
+    return Resolve(request.how, remote_id, request.reason)
 
 
 def _edit(request: messages.Act) -> Edit:

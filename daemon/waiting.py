@@ -8,7 +8,9 @@ from daemon.book import Book
 from daemon.clock import Clock
 from daemon.core.events import Event
 from daemon.core.job import FINISHED, Job
+from daemon.core.suggest import did_you_mean
 from daemon.wire import messages
+from daemon.wire.messages import refusal
 
 PROGRESS_EVERY_S = 0.2
 STUCK = frozenset({"held", "in_doubt"})
@@ -31,7 +33,10 @@ class Waiting:
     async def wait(
         self, request: messages.Wait, progress: Callable[[dict[str, Any]], None]
     ) -> dict[str, Any]:
-        """Interfaces.md 2, `wait`, with `timed_out`. Returns when it is over or its time is."""
+        """Interfaces.md 2, `wait`, with `timed_out`. Returns when it is over or its time is.
+
+        Raises RequestError for a batch without jobs: `wait --batch TYPO && ship` must not ship.
+        """
         jobs = self._chosen(request)
         bell = asyncio.Event()
         self._bells.add(bell)
@@ -73,7 +78,12 @@ class Waiting:
             return list(dict.fromkeys(request.jobs))
         jobs = self._book.jobs.values()
         if request.batch is not None:
-            return [job.id for job in jobs if job.batch == request.batch]
+            chosen = [job.id for job in jobs if job.batch == request.batch]
+            if not chosen:
+                batches = {job.batch for job in jobs if job.batch is not None}
+                near = did_you_mean(request.batch, sorted(batches))
+                raise refusal("unknown_id", f"there is no job in batch {request.batch!r}{near}")
+            return chosen
         return [job.id for job in jobs if job.state not in FINISHED]
 
     def _sorted(self, jobs: Sequence[int]) -> dict[str, list[int]]:

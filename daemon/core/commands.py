@@ -67,6 +67,7 @@ class Resolve(Struct, frozen=True, tag="resolve"):
 
     how: Literal["attach", "pay-again", "write-off"]
     remote_id: str = ""
+    reason: str = ""
 
 
 class Edit(Struct, frozen=True, tag="edit", omit_defaults=True):
@@ -223,6 +224,13 @@ def _release(job: Job, asked: Release, policy: Policy, now: float, by: str | Non
 
 
 def _resolve(job: Job, asked: Resolve, policy: Policy, now: float, by: str | None) -> Event:
+    event = _resolved(job, asked, policy, now, by)
+    if not asked.reason:
+        return event
+    return msgspec.structs.replace(event, detail=f"{event.detail}: {asked.reason}")
+
+
+def _resolved(job: Job, asked: Resolve, policy: Policy, now: float, by: str | None) -> Event:
     if not isinstance(job.work, InDoubt):
         raise RefusedError(
             f"{label(job)} is {job.state}, not in doubt: there is nothing to resolve"

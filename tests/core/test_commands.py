@@ -194,6 +194,12 @@ def test_a_doubt_that_is_written_off_fails_and_its_cost_stays_unknown() -> None:
     assert next_effect(then.job) is None
 
 
+@pytest.mark.parametrize("how", ["pay-again", "write-off", "attach"])
+def test_the_reason_of_a_resolution_is_kept_with_what_was_done(how: Any) -> None:
+    (event,) = told(in_doubt(), Resolve(how, "remote-5", "seen in the console")).events
+    assert str(event.detail).endswith(": seen in the console")
+
+
 def test_a_remote_id_of_another_attempt_is_refused() -> None:
     other = Attempt(1, "key-0", remote_id="remote-5", finished_at=5.0)
     job = in_doubt(attempt=2, attempts=(other, Attempt(2, "key-1")))

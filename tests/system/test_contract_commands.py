@@ -169,6 +169,7 @@ def test_bad_usage_leaves_with_2_says_the_way_out_and_nothing_on_stdout(
         "resolve 1 attach x",
         "resolve 99 write-off",
         "wait 99",
+        "wait --batch nobody",
     ],
 )
 def test_what_is_refused_or_unknown_leaves_with_1_and_says_why(
