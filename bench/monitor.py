@@ -25,6 +25,8 @@ KEY_MS = 50.0
 IDLE_PERCENT = 0.5
 MANY = 100_000
 QUIET_S = 0.15
+REST_S = 0.3
+"""After so long the list of events is drawn with the row that changed, not a moment later."""
 SETTLE_S = 3.0
 ROW = b"shot-"
 """What the names of all jobs begin with."""
@@ -68,7 +70,7 @@ def paint(quick: bool) -> Iterator[Line]:
 
 
 def frame(quick: bool) -> Iterator[Line]:
-    """A visible row of ten thousand changes: what it takes, and what goes to the terminal."""
+    """A visible row of ten thousand changes: what that and its event take, on the screen too."""
     samples = 15 if quick else 60
     spent_ms: list[float] = []
     sizes: list[float] = []
@@ -77,6 +79,7 @@ def frame(quick: bool) -> Iterator[Line]:
         full = shown.redrawn()
         for number in range(samples):
             shown.terminal.quiet(QUIET_S)
+            time.sleep(REST_S)
             start, meter = shown.terminal.written, Meter(shown.terminal.pid)
             token = shown.rename(random.choice(visible))
             shown.terminal.sees(token, start)

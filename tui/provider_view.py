@@ -9,6 +9,8 @@ from tui.text import Cell, Column, Style, clean, cut, pad, paint, size, table, w
 from tui.wording import STATE_SHOWN, gate_shown
 
 LABEL_CELLS = 13
+UNCOLLECTED_SHOWN = 8
+"""Ids of jobs without their paid result that a status names."""
 _BRIEF = (
     Column("PROVIDER", cells_max=20),
     Column("RUNNING", right=True),
@@ -84,8 +86,10 @@ def status_lines(
 
     yield from _count_lines(status["counts"], cells=cells, colour=colour)
     if owed := status["uncollected"]:
-        way = "genq ls --state in_doubt,held,failed"
-        yield fact("uncollected", f"{owed:,} perhaps paid, no result: {way}", "yellow")
+        ids = daemon.get("uncollected_jobs", [])
+        shown = ", ".join(map(str, ids[:UNCOLLECTED_SHOWN]))
+        which = f"{shown}{', …' if owed > UNCOLLECTED_SHOWN else ''} (genq why ID)" if ids else ""
+        yield fact("uncollected", f"{owed:,} perhaps paid, no result: {which}", "yellow")
     for place, problem in enumerate(daemon["problems"]):
         yield fact("problems" if place == 0 else "", str(problem), "red")
     if status["providers"]:

@@ -5,6 +5,7 @@ Runs in a test's own loop, or as a process of its own that can be killed
 """
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,7 @@ class SocketDaemon:
         self.jobs = {one.id: one for one in jobs}
         self.providers = providers
         self.events: list[Event] = []
+        self.boot = "boot"
         self.seq = 100
         self.oldest = 1
         self.acts: list[messages.Act] = []
@@ -212,13 +214,17 @@ class SocketDaemon:
         match frame:
             case messages.Hello():
                 welcome = messages.Welcome(
-                    hello="genq", protocol=messages.PROTOCOL, boot="boot", seq=self.seq
+                    hello="genq", protocol=messages.PROTOCOL, boot=self.boot, seq=self.seq
                 )
                 writer.write(codec.encode(welcome))
             case messages.Subscribe(snapshot=True):
                 self._snapshot(frame.id, writer)
             case messages.Subscribe():
                 self._replay(frame, writer)
+            case messages.Ls(ids=ids):
+                found = [msgspec.json.encode(self.jobs[number]) for number in ids or ()]
+                writer.write(codec.encode_part(frame.id, "jobs", found))
+                writer.write(codec.encode_ok(frame.id, {"count": len(found)}))
             case messages.Events():
                 lines = [msgspec.json.encode(one) for one in self.events[-(frame.tail or 0) :]]
                 if lines:
@@ -266,7 +272,7 @@ class SocketDaemon:
                 writer.write(codec.encode(event))
 
     def _subscribed(self, number: int, writer: asyncio.StreamWriter) -> None:
-        writer.write(codec.encode_ok(number, {"seq": self.seq, "boot": "boot"}))
+        writer.write(codec.encode_ok(number, {"seq": self.seq, "boot": self.boot}))
         self._writers[writer] = True
         self.subscribed.set()
 
@@ -342,6 +348,7 @@ async def main(path: Path, count: int, now: float) -> None:
         provider("comfyui", gate=paused(None, "auth", "401 \x1b[2Jbad key")),
     ]
     daemon = SocketDaemon(path, crowd(count, now), providers)
+    daemon.boot = str(os.getpid())
     await daemon.start()
     stdin = asyncio.StreamReader()
     loop = asyncio.get_running_loop()

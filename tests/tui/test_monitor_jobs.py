@@ -329,7 +329,36 @@ async def test_a_hole_in_the_events_is_mended_by_a_snapshot(tmp_path: Path) -> N
         await on.daemon.start()
         await on.sees("prepare")
         await on.press("3")
-        await on.sees("everything read anew")
+        await on.sees("everything read anew, 0 events replayed")
+
+
+async def test_another_run_of_the_daemon_is_read_anew_and_what_was_missed_is_listed(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, [job(1), job(2)]) as on:
+        await on.daemon.stop()
+        await on.sees("stale")
+        on.daemon.boot = "another"
+        on.daemon.tell("held", 2, state="held", reason="operator")
+        await on.daemon.start()
+        await on.sees("‖ held")
+        await on.press("3")
+        await on.sees("everything read anew, 1 event replayed")
+
+
+async def test_a_restored_journal_that_is_behind_replaces_what_was_known(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1), job(2)]) as on:
+        on.daemon.tell("held", 2, state="held", reason="operator")
+        await on.sees("‖ held")
+        await on.daemon.stop()
+        await on.sees("stale")
+        on.daemon.boot, on.daemon.seq = "another", 50
+        on.daemon.jobs = {7: job(7, prompt="from the backup")}
+        await on.daemon.start()
+        await on.sees("from the backup")
+        assert on.rows() == [7]
+        on.daemon.tell("edited", 7, prompt="and it goes on")
+        await on.sees("and it goes on")
 
 
 async def test_a_resync_has_the_missed_events_told_again(tmp_path: Path) -> None:

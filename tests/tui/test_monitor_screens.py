@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from rich.segment import Segment
@@ -12,12 +12,10 @@ from textual.widgets import Static
 from daemon.core.gate import Closure, Gate
 from tests.fakes.socket_daemon import BOOT_AT, failure, job, paused, provider
 from tests.tui.monitor_stage import stage
+from tui.monitor.actions import ACTIONS
 from tui.monitor.guard import ControlGuard, PlainSigns
 from tui.monitor.symbols import PLAIN
 from tui.text import width
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BLACK = Color(0, 0, 0)
 
@@ -37,7 +35,7 @@ async def test_the_providers_show_gate_causes_countdown_and_counters(tmp_path: P
         await on.sees("‖ paused: quota, in 6:41")
         await on.sees("1/3")
         await on.press("j")
-        await on.sees("errors    4 in a row")
+        await on.sees("4 errors in a row")
         on.clock.wall += 1
         on.app.wake()
         await on.sees("in 6:40")
@@ -56,6 +54,27 @@ async def test_p_pauses_after_a_question_and_resumes_without_one(tmp_path: Path)
         await on.press("p")
         await on.sees("resumed veo")
         assert type(on.daemon.gates[1]).__name__ == "Resume"
+
+
+async def test_u_pauses_until_a_time_and_refuses_what_is_none(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1)]) as on:
+        await on.press("2", "p")
+        await on.sees("pause coze?")
+        await on.answer("u", *"soon", "enter")
+        await on.sees("expected")
+        assert not on.daemon.gates
+        await on.press("ctrl+u", *"+10m", "enter")
+        await on.until(lambda: on.daemon.gates, "asked")
+        assert getattr(on.daemon.gates[0], "until_at", None) == on.clock.wall + 600
+        await on.sees("paused coze until +10m")
+
+
+async def test_the_sheet_of_a_provider_lists_its_last_errors(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1, state="generating")], size=(160, 48)) as on:
+        on.daemon.tell("poll_failed", 1, errors_consecutive=1, error=failure())
+        await on.press("2", "j")
+        await on.sees("last errors")
+        await on.sees("Gateway Time-out")
 
 
 async def test_enter_on_a_provider_lists_its_jobs(tmp_path: Path) -> None:
@@ -79,6 +98,16 @@ async def test_the_events_are_followed_until_the_cursor_leaves_the_last(tmp_path
         await on.sees("standing still")
         await on.press("f")
         await on.sees(" following")
+
+
+async def test_the_newest_event_is_seen_at_once_while_it_follows(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1)]) as on:
+        await on.press("3")
+        for number in range(60):
+            on.daemon.tell("edited", 1, detail=f"change {number}")
+        await on.sees("change 59")
+        on.daemon.tell("edited", 1, detail="and one more")
+        await on.until(lambda: on.text().count("and one more") == 2, "listed")
 
 
 async def test_events_are_found_by_their_words(tmp_path: Path) -> None:
@@ -155,10 +184,14 @@ async def test_without_colours_states_are_still_told_by_sign_and_word(
         await on.sees("? IN DOUBT")
         table = on.app.screen.query_one("#table")
         strips = table.render_lines(table.size.region)
-        colours = {
-            segment.style.color.triplet
-            for strip in strips
-            for segment in strip
-            if segment.style is not None and segment.style.color is not None
-        }
-        assert all(one is None or len(set(one)) == 1 for one in colours), "greys only"
+        styles = [segment.style for strip in strips for segment in strip if segment.style]
+        assert not any(style.color or style.bgcolor for style in styles)
+        assert any(style.reverse for style in styles), "the row under the cursor"
+
+
+# ---- its page ----
+
+
+def test_its_page_tells_every_key_of_the_table() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "monitor.md").read_text()
+    assert [one.shown for one in ACTIONS if f"`{one.shown}`" not in page] == []

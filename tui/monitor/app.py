@@ -12,23 +12,21 @@ from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import msgspec
 from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
+from textual.timer import Timer
 
 from daemon.core.job import Job
 from daemon.core.query import Query
-from daemon.wire.messages import Act, Request, RequestError, Why
 from tui.clock import Clock
-from tui.monitor import orders
 from tui.monitor.actions import CHANGING
 from tui.monitor.board import Board
 from tui.monitor.driver import BACKLOG_MAX, TERMINAL_GONE, GuardedDriver, terminal_is_gone
+from tui.monitor.errands import Errands
 from tui.monitor.feed import Feed
-from tui.monitor.guard import ControlGuard, PlainSigns
-from tui.monitor.link import LostError
+from tui.monitor.guard import ControlGuard, NoColours, PlainSigns
 from tui.monitor.screens.dialog import Dialog
 from tui.monitor.screens.frame import Frame
 from tui.monitor.screens.jobs import JobsScreen
@@ -47,10 +45,6 @@ STEP_S_MAX = 0.008
 SAID_S = 6.0
 
 
-class _Why(msgspec.Struct):
-    sentence: str = ""
-
-
 def _providers() -> Frame:
     from tui.monitor.screens.providers import ProvidersScreen  # noqa: PLC0415  when first shown
 
@@ -61,6 +55,12 @@ def _events() -> Frame:
     from tui.monitor.screens.events import EventsScreen  # noqa: PLC0415  when first shown
 
     return EventsScreen()
+
+
+def _failures() -> Frame:
+    from tui.monitor.screens.failures import FailuresScreen  # noqa: PLC0415  when first shown
+
+    return FailuresScreen()
 
 
 class Monitor(App[int]):
@@ -79,6 +79,7 @@ class Monitor(App[int]):
         "jobs": JobsScreen,
         "providers": _providers,
         "events": _events,
+        "failures": _failures,
     }
 
     def __init__(
@@ -96,7 +97,7 @@ class Monitor(App[int]):
         self.board = Board()
         self.view = View(self.board)
         self.feed = Feed(paths, self.board, now=clock.now, changed=self.wake)
-        self.asked: dict[int, str] = {}
+        self.errands = Errands(self.feed, spawn=self._spawn, say=self.say, changed=self.wake)
         self.frozen: dict[int, Job] | None = None
         self.frozen_total = 0
         self.rearranged = False
@@ -104,9 +105,13 @@ class Monitor(App[int]):
         self._filters_of_ours: list[LineFilter] = [ControlGuard()]
         if plain:
             self._filters_of_ours.append(PlainSigns())
+        if self.no_color:
+            self._filters_of_ours.append(NoColours())
         self._said: tuple[float, Cell] | None = None
         self._flush_due: asyncio.TimerHandle | None = None
         self._flushed_at = 0.0
+        self._nudge: Timer | None = None
+        self._nudge_at = 0.0
         self._arranging: Iterator[None] | None = None
         self._snapshots = 0
 
@@ -142,6 +147,8 @@ class Monitor(App[int]):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's, and the guard before them: nothing passes it."""
+        if self.no_color:
+            return self._filters_of_ours  # Textual's would put greys in the place of colours
         return [*self._filters_of_ours, *super().get_line_filters()]
 
     def on_key(self, event: events.Key) -> None:
@@ -166,6 +173,19 @@ class Monitor(App[int]):
         loop = asyncio.get_running_loop()
         wait_s = max(0.0, self._flushed_at + self._frame_s - loop.time())
         self._flush_due = loop.call_later(wait_s, self._due)
+
+    def wake_in(self, wait_s: float) -> None:
+        """Flush in so many seconds at the latest: something is due then."""
+        due_at = self.clock.monotonic() + wait_s
+        if self._nudge is not None:
+            if self._nudge_at <= due_at:
+                return
+            self._nudge.stop()
+        self._nudge_at, self._nudge = due_at, self.set_timer(wait_s, self._nudged)
+
+    def _nudged(self) -> None:
+        self._nudge = None
+        self.wake()
 
     def _due(self) -> None:
         self._flush_due = None
@@ -233,7 +253,7 @@ class Monitor(App[int]):
         """Take back what was said: it is settled."""
         self._said = None
 
-    # ---- asking the daemon ----
+    # ---- what can be done ----
 
     def allows(self, action: str) -> bool | None:
         """True: go on. None: not now, nobody is there to ask. False: this monitor only reads."""
@@ -242,56 +262,6 @@ class Monitor(App[int]):
         if self.read_only:
             return False
         return True if self.feed.live else None
-
-    def act(self, act: Act) -> None:
-        """Ask for something to be done to jobs; say what came of it."""
-        self._spawn(self._act(act))
-
-    async def _act(self, act: Act) -> None:
-        outcomes = []
-        for number in act.jobs:
-            self.asked[number] = act.verb
-        self.wake()
-        try:
-            for piece in orders.requests(act):
-                raw = await self.feed.ask(piece)
-                outcomes.append(msgspec.json.decode(raw, type=orders.Outcome))
-        except (LostError, RequestError, msgspec.DecodeError) as error:
-            self.say(f"{act.verb}: {error}", "red")
-        else:
-            cell = orders.told(act, outcomes)
-            self.say(cell.text, cell.style)
-        finally:
-            for number in act.jobs:
-                self.asked.pop(number, None)
-            self.wake()
-
-    def request(self, request: Request, done: str) -> None:
-        """Ask for something else; say `done`, or why not."""
-        self._spawn(self._request(request, done))
-
-    async def _request(self, request: Request, done: str) -> None:
-        try:
-            raw = await self.feed.ask(request)
-            outcome = msgspec.json.decode(raw, type=orders.Outcome)
-        except (LostError, RequestError, msgspec.DecodeError) as error:
-            self.say(str(error), "red")
-            return
-        refused = [one.why for one in outcome.refused]
-        self.say(refused[0] if refused else done, "yellow" if refused else "green")
-
-    def why(self, number: int) -> None:
-        """Say why a job is where it is."""
-        self._spawn(self._why(number))
-
-    async def _why(self, number: int) -> None:
-        try:
-            raw = await self.feed.ask(Why(job=number))
-            sentence = msgspec.json.decode(raw, type=_Why).sentence
-        except (LostError, RequestError, msgspec.DecodeError) as error:
-            self.say(str(error), "red")
-        else:
-            self.say(f"job {number}: {sentence}")
 
     # ---- what screens ask of the app ----
 

@@ -25,11 +25,12 @@ _FOREIGN = ("name", "prompt", "remote_id", "by", "reason", "detail")
 
 
 class Gap(Struct, frozen=True):
-    """A stretch without a connection. `replayed`: events told afterwards; None: read anew."""
+    """A stretch without a connection. `replayed` events of it follow; `anew`: after a snapshot."""
 
     since_at: float
     until_at: float
-    replayed: int | None
+    replayed: int
+    anew: bool = False
 
 
 Entry = Event | Gap
@@ -138,7 +139,7 @@ class Board:
         self.entries_total += 1
 
     def recall(self, events: Iterable[Event]) -> None:
-        """Put stored events into the list, older than all that came by the stream."""
+        """Put stored events into the list, before what comes by the stream."""
         for event in events:
             if event.seq <= self.seq:
                 self.keep(_cleaned(event))
@@ -153,9 +154,13 @@ class Board:
         """How many jobs are in each state."""
         return self._ledger.counts
 
+    def count(self, name: str, state: State) -> int:
+        """How many jobs of provider `name` are in a state."""
+        return self._ledger.by_provider[name, state]
+
     def queued(self, name: str) -> int:
         """How many jobs wait for provider `name`."""
-        return self._ledger.by_provider[name, "queued"]
+        return self.count(name, "queued")
 
     def running(self, name: str) -> int:
         """How many jobs of provider `name` take a slot of it, as far as clients can tell."""

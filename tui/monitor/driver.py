@@ -4,6 +4,7 @@ Textual's writer takes 30 pieces and then blocks the event loop; here it takes m
 monitor draws nothing new while it is behind (`backlog`).
 """
 
+import asyncio
 import select
 from queue import Queue
 from typing import IO
@@ -48,15 +49,36 @@ class PatientWriter(WriterThread):
 
 
 class GuardedDriver(LinuxDriver):
-    """Textual's driver for Linux with a patient writer."""
+    """Textual's driver for Linux with a patient writer, which gets what a turn writes in one."""
 
     all_taken = True
+    _pieces: list[str] | None = None
 
     @property
     def backlog(self) -> int:
-        """How many pieces the terminal has not taken yet."""
+        """How many pieces the terminal has not taken yet; many while it is lent to another."""
         writer = self._writer_thread
-        return writer.backlog if isinstance(writer, PatientWriter) else 0
+        if not isinstance(writer, PatientWriter):
+            return 0
+        return writer.backlog if writer.is_alive() else QUEUED_WRITES_MAX
+
+    def write(self, data: str) -> None:
+        """Write it when this turn of the loop ends: a frame wakes the writer once, not thrice."""
+        if self._pieces is not None:
+            self._pieces.append(data)
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self.flush)
+        except RuntimeError:
+            super().write(data)
+        else:
+            self._pieces = [data]
+
+    def flush(self) -> None:
+        """Hand what was written to the writer; while there is none, nothing of it is of use."""
+        pieces, self._pieces = self._pieces, None
+        if pieces and self._writer_thread is not None and self._writer_thread.is_alive():
+            super().write("".join(pieces))
 
     def start_application_mode(self) -> None:
         """As Textual does it, then with a patient writer in the usual one's place."""
@@ -76,6 +98,7 @@ class GuardedDriver(LinuxDriver):
 
     def close(self) -> None:
         """Write what is left, if the terminal takes it: `all_taken` says so."""
+        self.flush()
         if isinstance(self._writer_thread, PatientWriter):
             GuardedDriver.all_taken = self._writer_thread.finish(CLOSE_S_MAX)
 

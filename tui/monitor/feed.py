@@ -1,7 +1,8 @@
 """Keeps the board true: connects, reads a snapshot, follows the events, and comes back when lost.
 
-The daemon numbers its events; after a break the feed asks for those it missed, and takes a fresh
-snapshot where they aren't kept any more. It gives up never, and raises nothing.
+The daemon numbers its events; after a break the feed asks for those it missed. Where they aren't
+kept any more, or another run of the daemon answers, whose journal may have been restored, it takes
+a fresh snapshot, and tells of the missed ones all the same. It gives up never, and raises nothing.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from daemon.core.job import Job
 from daemon.wire.codec import BadFrameError, Resync, Told
 from daemon.wire.messages import Events, Ping, Providers, Request, RequestError, Subscribe
 from daemon.wire.session import ProtocolMismatchError
-from tui.monitor.board import Board, Gap
+from tui.monitor.board import EVENTS_KEPT_MAX, Board, Gap
 from tui.monitor.gates import ProviderRow
 from tui.monitor.link import Link, LostError
 from tui.text import clean
@@ -76,6 +77,7 @@ class Feed:
         self._now = now
         self._changed = changed
         self._link: Link | None = None
+        self._boot: str | None = None
         self._ended = asyncio.Event()
         self._torn = asyncio.Event()
         self._behind = False
@@ -134,17 +136,15 @@ class Feed:
         self.path = next((path for path in self._paths if path.exists()), self._paths[-1])
         link, welcome = await Link.open(self.path, self._told, self._ended.set)
         self._link = link
-        first = not self._board.snapshots
         missed = welcome.seq - self._board.seq
-        replay = not first and missed >= 0
+        replay = welcome.boot == self._boot and missed >= 0
         if replay:
             await self._replay(link, missed)
         if not replay or self._torn.is_set():
             await self._snapshot(link)
+        self._boot = welcome.boot
         self.phase, self.problem, self.lost_at = "live", "", None
         self._changed()
-        if first:
-            await self._recall(link)
         while not self._ended.is_set():
             if self._torn.is_set():
                 await self._mend(link)
@@ -171,39 +171,44 @@ class Feed:
         """Read everything anew; events that come meanwhile wait for it."""
         self._held = []
         self.phase, self.read = "reading", 0
-        if self._board.snapshots:
-            since = self._now() if self.lost_at is None else self.lost_at
-            self._board.keep(Gap(since, self._now(), None))
-        self._board.begin()
+        board = self._board
+        known = board.seq if board.snapshots else None
+        since = self._now() if self.lost_at is None else self.lost_at
+        board.begin()
 
         def part(raw: Raw) -> None:
             piece = _PART.decode(raw)
             if piece.jobs:
-                self.read = self._board.load(piece.jobs)
+                self.read = board.load(piece.jobs)
             if piece.providers:
-                self._board.know(piece.providers)
+                board.know(piece.providers)
             self._changed()
 
         answer = await link.ask(Subscribe(snapshot=True), part, wait_s=SNAPSHOT_S_MAX)
-        self._board.commit(msgspec.json.decode(answer, type=_Subscribed).seq)
+        board.commit(msgspec.json.decode(answer, type=_Subscribed).seq)
         self.phase = "live"
         self._torn.clear()
+        self._changed()
+        tail = RECALLED_EVENTS if known is None else min(board.seq - known, EVENTS_KEPT_MAX)
+        events = await self._stored(link, tail) if tail > 0 else []
+        if known is not None:
+            board.keep(Gap(since, self._now(), len(events), anew=True))
+        board.recall(events)
         self._release()
         self._changed()
 
-    async def _recall(self, link: Link) -> None:
-        """Fill the list of events with the last ones before the snapshot."""
+    async def _stored(self, link: Link, tail: int) -> list[Event]:
+        """The last events, for the list of them; none where a newer daemon has other ones."""
         events: list[Event] = []
 
         def part(raw: Raw) -> None:
             try:
                 events.extend(_PART.decode(raw).events)
             except msgspec.ValidationError:
-                events.clear()  # events of a newer daemon: the list begins empty
+                events.clear()
 
-        await link.ask(Events(tail=RECALLED_EVENTS), part)
-        self._board.recall(events)
-        self._changed()
+        await link.ask(Events(tail=tail), part)
+        return events
 
     async def _pulse(self, link: Link) -> None:
         """Wait a while, then ask whether the daemon still answers."""

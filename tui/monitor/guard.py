@@ -35,6 +35,19 @@ class ControlGuard(LineFilter):
         ]
 
 
+class NoColours(LineFilter):
+    """Takes the colours away and leaves what else tells texts apart: bold, dim, reversed."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002  Textual's own signature
+        """The segments without colours."""
+        return [
+            segment
+            if segment.control or segment.style is None
+            else Segment(segment.text, segment.style.without_color)
+            for segment in segments
+        ]
+
+
 class PlainSigns(LineFilter):
     """Puts ASCII in the place of every sign that some terminals draw too wide."""
 

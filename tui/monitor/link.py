@@ -60,22 +60,32 @@ class Link(asyncio.Protocol):
 
     @classmethod
     async def open(
-        cls, path: Path, told: Callable[[Told | Resync], None], lost: Callable[[], None]
+        cls,
+        path: Path,
+        told: Callable[[Told | Resync], None],
+        lost: Callable[[], None],
+        *,
+        wait_s: float = CONNECT_S_MAX,
     ) -> tuple["Link", Welcome]:
-        """Connect and greet.
+        """Connect and greet, in at most `wait_s`.
 
         Raises LostError, ProtocolMismatchError, BadFrameError, and RequestError where the daemon
         takes no more clients.
         """
         if problem := path_problem(path):
             raise LostError(problem)
-        loop = asyncio.get_running_loop()
+        loop, link = asyncio.get_running_loop(), cls(told, lost)
+        welcome = None
         try:
-            async with asyncio.timeout(CONNECT_S_MAX):
-                _, link = await loop.create_unix_connection(lambda: cls(told, lost), str(path))
-                return link, await link.welcome
+            async with asyncio.timeout(wait_s):
+                await loop.create_unix_connection(lambda: link, str(path))
+                welcome = await link.welcome
         except (OSError, TimeoutError) as error:
             raise LostError(str(error) or "it doesn't answer") from None
+        finally:
+            if welcome is None:
+                link.close()
+        return link, welcome
 
     async def ask(
         self,

@@ -44,7 +44,7 @@ class Outcome(Struct, frozen=True):
 
 
 class Question(Struct, frozen=True):
-    """What a dialog asks before an action: the jobs by name, and what becomes of money.
+    """What a dialog asks before an action: `jobs` by name, and `lines` about money.
 
     `number`: must be typed, where it isn't 0.
     """
@@ -52,6 +52,7 @@ class Question(Struct, frozen=True):
     title: str
     yes: str
     lines: tuple[Cell, ...]
+    jobs: tuple[Cell, ...] = ()
     number: int = 0
 
 
@@ -94,8 +95,9 @@ def question(verb: Verb, jobs: Sequence[Job]) -> Question:
     costly = sum(pays_again(job, verb) for job in jobs)
     typed = len(jobs) if len(jobs) > UNASKED_MAX or costly > 1 else 0
     name = counted(len(jobs), "job")
-    lines = (*shown, Cell(""), _money(jobs, verb))
-    return Question(f"{verb} {name}?", f"{verb.capitalize()} {name}", lines, typed)
+    lines = (Cell(""), _money(jobs, verb))
+    title, yes = f"{verb} {name}?", f"{verb.capitalize()} {name}"
+    return Question(title, yes, lines, tuple(shown), typed)
 
 
 def _job_line(job: Job) -> Cell:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from daemon.core.job import ACTIVE, FINISHED, Job, State
 from daemon.core.times import HOUR_S, MINUTE_S
-from tui.text import Cell, Style, age, pad, width
+from tui.text import Cell, Style, age, cut, pad, width
 from tui.wording import failure_shown, state_shown
 
 ERRORS_LOUD = 3
@@ -86,7 +86,7 @@ class Context(Struct, frozen=True):
 
 
 def row(job: Job, columns: Layout, context: Context, *, edge: str) -> tuple[Cell, ...]:
-    """The cells of `job`, each as wide as its column and a blank after each.
+    """The cells of `job`, each as wide as its column and a blank after each, but for the last.
 
     >>> job = Job(id=7, provider="veo", prompt="a kite", created_at=0.0, updated_at=0.0)
     >>> cells = row(job, layout(60, id_cells=3, provider_cells=8), Context(40.0), edge="")
@@ -97,7 +97,10 @@ def row(job: Job, columns: Layout, context: Context, *, edge: str) -> tuple[Cell
     for slot in columns.slots:
         cell = Cell(edge) if slot.key == "edge" else _CELLS[slot.key](job, context)
         near = cell.text[: slot.cells * 3 + 1]  # what is far outside costs nothing to measure
-        cells.append(Cell(pad(near, slot.cells, right=slot.right) + " ", cell.style))
+        if slot.key == "text":
+            cells.append(Cell(cut(near, slot.cells), cell.style))
+        else:
+            cells.append(Cell(pad(near, slot.cells, right=slot.right) + " ", cell.style))
     return tuple(cells)
 
 

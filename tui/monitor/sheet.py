@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from daemon.core.job import Attempt, Job, Output, Stage, StageResult
-from daemon.core.times import describe_duration
+from daemon.core.times import MINUTE_S, describe_duration
 from tui.clock import Clock, short_stamp
 from tui.monitor.symbols import FULL, RULE
 from tui.text import Cell, Style, age, clean, counted, cut, pad, size, width, wrap
@@ -16,6 +16,7 @@ from tui.wording import failure_shown, job_called, money_shown, state_shown
 PROMPT_LINES_MAX = 6
 ERROR_LINES_MAX = 5
 LABEL_CELLS = 9
+SEPARATOR = " · "
 LAST_ERROR = " Last error, rule "
 """From here on the daemon's sentence says what has lines of its own here."""
 BAR_CELLS = (8, 60)
@@ -44,9 +45,7 @@ def job_sheet(job: Job, sentence: str, page: Page, *, whole: bool) -> list[Cells
 
     Texts are cleaned already, but for those that only a whole job carries.
     """
-    said = sentence.partition(LAST_ERROR)[0]
-    lines = [_rule(headline(job, page.now), page)]
-    lines += [(Cell(f" {line}", "cyan"),) for line in (wrap(said, page.cells - 2) if said else [])]
+    lines = [*_head(job, page), *_why(sentence, page)]
     lines += [*_error(job, page, ERROR_LINES_MAX), *_about(job, page)]
     if not whole:
         return [*lines, (Cell(" reading the rest…", "dim"),)]
@@ -61,23 +60,51 @@ def job_sheet(job: Job, sentence: str, page: Page, *, whole: bool) -> list[Cells
     return lines
 
 
-def headline(job: Job, now: float) -> str:
-    """State, try and errors on one line: `12 generate 61% · try 2 · 3 errors in a row`.
+def short_sheet(job: Job, sentence: str, page: Page, *, whole: bool) -> list[Cells]:
+    """The same for a few lines: what went wrong first, and the stages on one of them."""
+    lines = [*_head(job, page)]
+    if whole and job.stages:
+        lines.append(_stages_in_brief(job, page.now))
+    lines += _error_in_brief(job)
+    lines += [*_why(sentence, page), *_outputs(job.outputs, page), *_about(job, page)]
+    return lines
 
-    >>> headline(Job(id=12, provider="veo", state="held", created_at=0.0, updated_at=0.0), 5.0)
+
+def _head(job: Job, page: Page) -> Iterator[Cells]:
+    """State, errors in a row and try, on a rule; what has no room follows under it."""
+    lines = [""]
+    for part in headline(job).split(SEPARATOR):
+        longer = f"{lines[-1]}{SEPARATOR}{part}" if lines[-1] else part
+        if width(longer) <= page.cells - (6 if len(lines) == 1 else 2):
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    yield _rule(lines[0], page)
+    for line in lines[1:]:
+        yield (Cell(f" {line}", "bold"),)
+
+
+def _why(sentence: str, page: Page) -> Iterator[Cells]:
+    said = sentence.partition(LAST_ERROR)[0]
+    for line in wrap(said, page.cells - 2) if said else []:
+        yield (Cell(f" {line}", "cyan"),)
+
+
+def headline(job: Job) -> str:
+    """State, errors and try on one line: `12 generate 61% · 3 errors in a row · try 2`.
+
+    >>> headline(Job(id=12, provider="veo", state="held", created_at=0.0, updated_at=0.0))
     '12 held · try 0'
     """
     parts = [f"{job.id} {state_shown(job).text}"]
     if job.reason:
         parts[0] += f" ({job.reason})"
-    if job.state == "generating" and job.deadline_at is not None:
-        parts.append(f"{age(job.deadline_at - now)} left")
-    retries = f", retry {job.retries} of {job.retries_max}" if job.retries else ""
-    parts.append(f"try {job.attempt}{retries}")
     if job.errors_consecutive:
         stops = f" (stops at {job.errors_consecutive_max})" if job.errors_consecutive_max else ""
         parts.append(f"{counted(job.errors_consecutive, 'error')} in a row{stops}")
-    return " · ".join(parts)
+    retries = f", retry {job.retries} of {job.retries_max}" if job.retries else ""
+    parts.append(f"try {job.attempt}{retries}")
+    return SEPARATOR.join(parts)
 
 
 def error_sheet(job: Job, page: Page) -> list[Cells]:
@@ -103,8 +130,9 @@ def _about(job: Job, page: Page) -> Iterator[Cells]:
     if len(prompt) > PROMPT_LINES_MAX:
         yield (Cell(f" … {counted(len(prompt) - PROMPT_LINES_MAX, 'line')} more: Y", "dim"),)
     for label, value in _facts(job, page):
-        if value:
-            yield Cell(f" {pad(label, LABEL_CELLS)}", "dim"), Cell(cut(value, room - LABEL_CELLS))
+        for line in wrap(value, room - LABEL_CELLS) if value else []:
+            yield Cell(f" {pad(label, LABEL_CELLS)}", "dim"), Cell(line)
+            label = ""  # noqa: PLW2901  it stands once
 
 
 def _facts(job: Job, page: Page) -> Iterator[tuple[str, str]]:
@@ -135,6 +163,16 @@ def _error(job: Job, page: Page, lines_max: int) -> Iterator[Cells]:
             yield (Cell(f" {line}", "dim"),)
 
 
+def _error_in_brief(job: Job) -> Iterator[Cells]:
+    if job.error is not None:
+        style: Style = "red" if job.state == "failed" else "yellow"
+        yield (Cell(f" last error: {failure_shown(job.error)}", style),)
+        if job.error.rule is not None:
+            yield (
+                Cell(f" rule {job.error.rule}: {job.error.advice or 'e shows all of it'}", "dim"),
+            )
+
+
 def _stages(stages: Sequence[Stage], page: Page) -> Iterator[Cells]:
     """A line a stage, its stretch of time drawn to scale over the life of the job."""
     low, high = BAR_CELLS
@@ -156,6 +194,18 @@ def _stages(stages: Sequence[Stage], page: Page) -> Iterator[Cells]:
         )
 
 
+def _stages_in_brief(job: Job, now: float) -> Cells:
+    """The stages of the last try, each with what it took: `submit 0.2 s > generate 0:35`."""
+    last = [stage for stage in job.stages if stage.attempt in (0, job.attempt)]
+    cells: list[Cell] = []
+    for stage in last:
+        text = f" {'> ' if cells else ''}{stage.stage} {_took(stage, now)}"
+        if stage.result not in ("ok", "running"):
+            text += f" {stage.result}"
+        cells.append(Cell(text, _RESULTS.get(stage.result, "")))
+    return tuple(cells)
+
+
 def _end(stage: Stage, now: float) -> float:
     if stage.duration_s is None:
         return max(now, stage.started_at)
@@ -163,11 +213,16 @@ def _end(stage: Stage, now: float) -> float:
 
 
 def _took(stage: Stage, now: float) -> str:
-    if stage.duration_s is None:
-        return age(now - stage.started_at)
-    if stage.duration_s < 60:
-        return f"{stage.duration_s:.1f} s"
-    return describe_duration(stage.duration_s)
+    return age(now - stage.started_at) if stage.duration_s is None else lasted(stage.duration_s)
+
+
+def lasted(seconds: float) -> str:
+    """How long something took, as exactly as matters.
+
+    >>> lasted(0.24), lasted(252.9)
+    ('0.2 s', '4:12')
+    """
+    return f"{seconds:.1f} s" if seconds < MINUTE_S else describe_duration(seconds)
 
 
 def _attempts(attempts: Sequence[Attempt], page: Page) -> Iterator[Cells]:

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tui.console import Console
@@ -21,13 +21,23 @@ def show(paths: Sequence[Path], asked: argparse.Namespace, console: Console) -> 
         clock=console.clock,
         read_only=asked.read_only,
         slow_link=asked.slow_link,
-        plain=asked.ascii,
+        plain=asked.ascii or _is_plain(console.environ),
     )
     code = app.run(mouse="SSH_CONNECTION" not in console.environ)
     ended = app.return_code or 0 if code is None else code
     if not GuardedDriver.all_taken or _is_gone():
         os._exit(ended)  # flushing at exit would wait for ever, or turn the code into another
     return ended
+
+
+def _is_plain(environ: Mapping[str, str]) -> bool:
+    """Whether the locale says that the terminal has no UTF-8. Python itself may set LC_CTYPE.
+
+    >>> _is_plain({"LANG": "C"}), _is_plain({"LANG": "zh_CN.UTF-8"}), _is_plain({})
+    (True, False, False)
+    """
+    locale = environ.get("LC_ALL") or environ.get("LANG") or ""
+    return bool(locale) and "utf" not in locale.casefold()
 
 
 def _is_gone() -> bool:

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from typing import Final, Literal, get_args
 
 from msgspec import UNSET
 
 from daemon.core.events import Event
+from daemon.core.gate import Gate
 from daemon.core.job import Failure
 from tui.clock import Clock
 from tui.monitor.board import Entry, Gap
@@ -30,6 +32,24 @@ _STYLES: dict[str, Style] = {
     "polled": "dim",
 }
 TYPE_CELLS = 16
+Level = Literal["all", "changes", "trouble"]
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+PROGRESS: Final = frozenset({"polled", "provider_changed"})
+"""Events that only tell what a row tells anyway."""
+
+
+def matters(entry: Entry, level: Level) -> bool:
+    """Whether an entry is listed at a level; gaps are at each.
+
+    >>> polled = Event(at=0.0, type="polled", job=1, progress=0.61)
+    >>> [matters(polled, level) for level in LEVELS]
+    [True, False, False]
+    """
+    if isinstance(entry, Gap) or level == "all":
+        return True
+    if level == "changes":
+        return entry.type not in PROGRESS
+    return _STYLES.get(entry.type) in ("red", "yellow") or isinstance(entry.error, Failure)
 
 
 def story(event: Event) -> str:
@@ -54,12 +74,33 @@ def _parts(event: Event) -> Iterator[str]:
         more = f" and {len(event.outputs) - 1} more" if len(event.outputs) > 1 else ""
         yield clean(event.outputs[0].path) + more
     if event.gate is not UNSET:
-        for cause in event.gate.causes:
-            yield f"{cause.cause}: {clean(cause.reason)}"
+        yield from _gate_parts(event.gate)
+    if event.type == "edited":
+        yield from _edited_parts(event)
     if isinstance(event.detail, str):
         yield event.detail
     if isinstance(event.by, str):
         yield f"by {event.by}"
+
+
+def _edited_parts(event: Event) -> Iterator[str]:
+    if isinstance(event.name, str):
+        yield f"name {event.name}"
+    if isinstance(event.priority, int):
+        yield f"priority {event.priority}"
+    if isinstance(event.labels, tuple):
+        yield f"labels {', '.join(event.labels) or 'none'}"
+
+
+def _gate_parts(gate: Gate) -> Iterator[str]:
+    for cause in gate.causes:
+        yield f"{cause.cause}: {clean(cause.reason)}"
+    if gate.quota_consecutive:
+        yield f"{counted(gate.quota_consecutive, 'refusal')} by quota in a row"
+    if gate.errors_consecutive:
+        yield f"{counted(gate.errors_consecutive, 'error')} in a row"
+    elif not gate.causes:
+        yield "no errors"
 
 
 def moment(clock: Clock, at: float) -> str:
@@ -70,9 +111,9 @@ def moment(clock: Clock, at: float) -> str:
 def entry_row(entry: Entry, clock: Clock, cells: int, edge: str) -> tuple[Cell, ...]:
     """A line of the list of events; a gap is a line across it."""
     if isinstance(entry, Gap):
-        text = f" {gap_story(entry, clock)} "
-        sides = max(2, (cells - width(text)) // 2)
-        return (Cell(cut(GAP * sides + text + GAP * sides, cells), "yellow"),)
+        text = cut(f" {gap_story(entry, clock)} ", cells)
+        left = (cells - width(text)) // 2
+        return (Cell(GAP * left + text + GAP * (cells - width(text) - left), "yellow"),)
     job = "" if entry.job is UNSET else str(entry.job)
     provider = "" if entry.provider is UNSET else entry.provider
     state = "" if entry.state is UNSET else STATE_SHOWN[entry.state].text
@@ -83,7 +124,7 @@ def entry_row(entry: Entry, clock: Clock, cells: int, edge: str) -> tuple[Cell, 
         Cell(f"{pad(state, 10)} ", "dim") if cells >= 100 else Cell(""),
     )
     room = max(0, cells - sum(width(cell.text) for cell in head))
-    return (*head, Cell(pad(story(entry)[: room * 3 + 1], room), _STYLES.get(entry.type, "")))
+    return (*head, Cell(cut(story(entry)[: room * 3 + 1], room), _STYLES.get(entry.type, "")))
 
 
 def entry_head(cells: int) -> str:
@@ -96,10 +137,9 @@ def gap_story(gap: Gap, clock: Clock) -> str:
     """`connection lost 14:01:10 - 14:01:13, 37 events replayed`."""
     since = time.strftime("%H:%M:%S", clock.local(gap.since_at))
     until = time.strftime("%H:%M:%S", clock.local(gap.until_at))
-    what = "everything read anew"
-    if gap.replayed is not None:
-        what = f"{counted(gap.replayed, 'event')} replayed"
-    return f"connection lost {since} - {until}, {what}"
+    anew = "everything read anew, " if gap.anew else ""
+    replayed = f"{counted(gap.replayed, 'event')} replayed"
+    return f"connection lost {since} - {until}, {anew}{replayed}"
 
 
 def mentions(entry: Entry, text: str) -> bool:

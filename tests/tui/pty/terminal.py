@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[3]
 START = "import sys; from tui.cli import main; sys.exit(main())\n"
 IGNORING_HANGUP = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
 SEQUENCES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+USUAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
 SEEN_S_MAX = 20.0
 
 
@@ -50,7 +51,7 @@ class Terminal:
             stderr=slave,
             start_new_session=True,
             preexec_fn=own_terminal,  # noqa: PLW1509  nothing else runs in this test's process
-            env={**kept, "TERM": "xterm-256color", "COLORTERM": "truecolor", **environ},
+            env={**kept, **USUAL, **environ},
         )
         os.close(slave)
 

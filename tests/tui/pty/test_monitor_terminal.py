@@ -172,7 +172,7 @@ async def test_only_sequences_of_ours_reach_the_terminal_whatever_texts_hold(
     terminal.start("monitor", "--socket", str(tmp_path / "s"))
     await terminal.sees("live", "evil")
     daemon.tell("poll_failed", 1, error=hostile.error, detail=HOSTILE, by=HOSTILE)
-    for keys in ("h", "w", "e", "\x1b", "2", "3", "1", "\r", "\x1b", "c"):
+    for keys in ("h", "w", "e", "\x1b", "2", "3", "4", "\r", "\x1b", "1", "\r", "\x1b", "c"):
         terminal.type(keys)
         await asyncio.wait_for(terminal.quiet(), 5)
     terminal.type("q")
@@ -250,4 +250,51 @@ async def test_one_changed_row_costs_less_than_a_kilobyte_and_an_unseen_one_noth
     await terminal.quiet(0.2)
     assert len(terminal.output) < 200
     terminal.close()
+    await daemon.stop()
+
+
+async def test_without_colours_no_colour_leaves_and_the_cursor_is_reversed(
+    terminal: Terminal, daemon: SocketDaemon
+) -> None:
+    terminal.start("monitor", "--socket", str(daemon.path), NO_COLOR="1")
+    await terminal.sees("live", "generate 61%")
+    terminal.type("j")
+    await terminal.quiet()
+    codes = re.findall(rb"\x1b\[([0-9;]*)m", bytes(terminal.output))
+    parts = {part for code in codes for part in code.split(b";") if part}
+    assert parts <= {b"0", b"1", b"2", b"4", b"7"}  # reset, bold, dim, underlined, reversed
+    assert b"7" in parts
+
+
+async def test_a_locale_without_utf_8_gets_ascii_signs(
+    terminal: Terminal, daemon: SocketDaemon
+) -> None:
+    daemon.jobs = {1: job(1, state="generating", progress=0.61)}
+    terminal.start("monitor", "--socket", str(daemon.path), LANG="C", LC_ALL="C")
+    await terminal.sees("live", "generate 61%")
+    await terminal.quiet()
+    assert terminal.text.isascii()
+
+
+async def test_e_lends_the_terminal_to_the_editor_and_takes_it_back(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    daemon = SocketDaemon(tmp_path / "s", [job(1)], [provider("veo")])
+    await daemon.start()
+    editor = tmp_path / "editor"
+    editor.write_text(
+        '#!/bin/sh\necho "the editor has it"\nsed -i "s/^priority.*/priority = 7/" "$1"\n'
+    )
+    editor.chmod(0o755)
+    terminal.start("monitor", "--socket", str(tmp_path / "s"), EDITOR=str(editor), VISUAL="")
+    await terminal.sees("live", "a red kite")
+    terminal.type("E")
+    await terminal.sees("the editor has it")
+    terminal.output.clear()
+    await terminal.sees("a red kite", "filter:")
+    assert b"\x1b[?1049h" in terminal.output
+    assert daemon.acts[0].changes == {"priority": 7}
+    terminal.type("q")
+    assert await terminal.ended() == 0
+    assert restored(terminal)
     await daemon.stop()

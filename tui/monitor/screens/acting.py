@@ -58,7 +58,7 @@ class Acting(Frame):
 
     def _act_if(self, act: Act, agreed: bool | None) -> None:
         if agreed:
-            self.monitor.act(act)
+            self.monitor.errands.act(act)
         else:
             self.monitor.say("nothing was changed")
 
@@ -86,7 +86,7 @@ class Acting(Frame):
         if not jobs:
             self.monitor.say(f"{verb}: there is no job here", "yellow")
             return
-        self.monitor.act(Act(verb=verb, jobs=tuple(job.id for job in jobs)))
+        self.monitor.errands.act(Act(verb=verb, jobs=tuple(job.id for job in jobs)))
 
     def _reprioritize(self, by: int) -> None:
         wanted: dict[int, list[int]] = {}
@@ -94,7 +94,9 @@ class Acting(Frame):
             number = max(-orders.PRIORITY_MAX, min(orders.PRIORITY_MAX, job.priority + by))
             wanted.setdefault(number, []).append(job.id)
         for number, ids in wanted.items():
-            self.monitor.act(Act(verb="edit", jobs=tuple(ids), changes={"priority": number}))
+            self.monitor.errands.act(
+                Act(verb="edit", jobs=tuple(ids), changes={"priority": number})
+            )
 
     def action_resolve(self) -> None:
         """Decide about a job that may have been paid for."""
@@ -106,9 +108,26 @@ class Acting(Frame):
 
         def resolved(act: Act | None) -> None:
             if act is not None:
-                self.monitor.act(act)
+                self.monitor.errands.act(act)
 
         self.app.push_screen(Resolving(job), resolved)
+
+    def action_edit(self) -> None:
+        """Lend the terminal to the operator's editor, with the job in it."""
+        job = self.under_cursor()
+        if job is None or job.state not in ("queued", "held"):
+            self.monitor.say("only a queued or held job is edited", "yellow")
+            return
+        self.run_worker(self._edit(job.id), exit_on_error=True)
+
+    async def _edit(self, number: int) -> None:
+        from tui.monitor.editing import edit  # noqa: PLC0415  when it is first needed
+
+        with self.app.suspend():
+            edited, said = await edit(number, self.monitor.feed.path)
+        self.action_redraw()
+        done = f"job {number}: the editor was left"
+        self.monitor.say(said or done, "green" if edited else "yellow")
 
     # ---- asking and copying ----
 
@@ -116,7 +135,7 @@ class Acting(Frame):
         """Say in a sentence why the job is where it is."""
         job = self.under_cursor()
         if job is not None:
-            self.monitor.why(job.id)
+            self.monitor.errands.why(job.id)
 
     def action_error(self) -> None:
         """Show the last error in full."""

@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from tui.monitor.orders import Question
 from tui.monitor.screens.dialog import Dialog
 from tui.monitor.widgets.lines import Fixed, Line
-from tui.text import Cell, Style, cut
+from tui.text import Cell, Style, cut, wrap
 
 
 class Confirm(Dialog[bool]):
@@ -32,9 +32,7 @@ class Confirm(Dialog[bool]):
     def compose(self) -> ComposeResult:
         """The jobs, what becomes of money, and the two answers."""
         with Vertical():
-            text = Fixed(id="text")
-            text.styles.height = len(self.question.lines) + 5
-            yield text
+            yield Fixed(id="text")
 
     def say_lines(self) -> None:
         """Draw it all."""
@@ -42,8 +40,11 @@ class Confirm(Dialog[bool]):
         room = max(0, text.size.width - 2)
         asked = self.question
         lines = [Line((Cell(f" {asked.title}", "bold"),)), Line()]
-        lines += [Line((Cell(f" {cut(cell.text, room)}", cell.style),)) for cell in asked.lines]
+        lines += [Line((Cell(f" {cut(cell.text, room)}", cell.style),)) for cell in asked.jobs]
+        for cell in asked.lines:
+            lines += [Line((Cell(f" {line}", cell.style),)) for line in wrap(cell.text, room)]
         lines += [Line(), Line(self._typing()), Line(self._buttons())]
+        text.styles.height = len(lines)
         text.show(lines)
 
     def _typing(self) -> tuple[Cell, ...]:

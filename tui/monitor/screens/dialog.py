@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 from textual import events
 from textual.screen import ModalScreen
 
+from tui.monitor.painting import TightCompositor
 from tui.monitor.widgets.lines import Fixed
 
 DEAF_S = 0.3
@@ -18,6 +19,10 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
     """A question over a screen."""
 
     AUTO_FOCUS = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = TightCompositor()
 
     def on_mount(self) -> None:
         """Begin to listen a moment later."""

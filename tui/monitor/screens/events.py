@@ -1,6 +1,8 @@
 """The events as they come: followed, or stood still to read; found by their words."""
 
-from typing import ClassVar
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from msgspec import UNSET
 from textual.app import ComposeResult
@@ -9,11 +11,22 @@ from textual.binding import BindingType
 from daemon.core.events import Event
 from tui.monitor import board
 from tui.monitor.actions import EVENTS, EVERYWHERE, LISTS, bindings
+from tui.monitor.saving import plain
 from tui.monitor.screens.frame import Frame
-from tui.monitor.stories import entry_head, entry_row, mentions, moment, story
+from tui.monitor.stories import (
+    LEVELS,
+    Level,
+    entry_head,
+    entry_row,
+    matters,
+    mentions,
+    moment,
+    story,
+)
 from tui.monitor.symbols import CURSOR, RULE
 from tui.monitor.widgets.entry import Entry
-from tui.monitor.widgets.lines import Fixed, Grid, Line
+from tui.monitor.widgets.grid import Grid
+from tui.monitor.widgets.lines import Fixed, Line
 from tui.text import Cell, clean, width, wrap
 
 DETAIL_LINES_MAX = 5
@@ -26,8 +39,8 @@ class EventList(Grid):
         super().__init__(id="table")
         self._events = screen
         self.entries: list[board.Entry] = []
-        self.first_number = 0
         self.following = True
+        self._numbers: Sequence[int] = ()
         self._number = 0
 
     def count(self) -> int:
@@ -50,20 +63,20 @@ class EventList(Grid):
     @property
     def cursor(self) -> int:
         """The row of the cursor: it stays on its event while old ones are dropped."""
-        return max(0, min(self._number - self.first_number, len(self.entries) - 1))
+        return max(0, min(bisect_left(self._numbers, self._number), len(self.entries) - 1))
 
     def put_cursor(self, index: int) -> None:
         """Put it there; on the last row it follows again."""
-        self._number = self.first_number + index
+        self._number = self._numbers[index]
         self.following = index == len(self.entries) - 1
         self._events.monitor.wake()
 
-    def take(self, entries: list[board.Entry], first_number: int) -> None:
-        """Have these; `first_number` counts from the first that ever came."""
-        dropped = max(0, first_number - self.first_number) if self.entries else 0
-        self.entries, self.first_number = entries, first_number
+    def take(self, entries: list[board.Entry], numbers: Sequence[int]) -> None:
+        """Have these; `numbers` count from the first that ever came."""
+        dropped = bisect_left(self._numbers, numbers[0]) if self.entries and numbers else 0
+        self.entries, self._numbers = entries, numbers
         if self.following:
-            self._number = first_number + len(entries) - 1
+            self._number = numbers[-1] if numbers else 0
             self.scroll_lines_to(len(entries))
         elif dropped:
             self.scroll_lines_to(self.top - dropped)
@@ -79,13 +92,14 @@ class EventsScreen(Frame):
     def body(self) -> ComposeResult:
         """The list, and a sheet under it."""
         self.wanted = ""
+        self.level: Level = "all"
         yield EventList(self)
         yield Fixed(id="event")
         yield Entry(" / ", " words to find", id="filter")
 
     def on_mount(self) -> None:
         """The keys go to the list."""
-        self._seen = -1
+        self._seen: tuple[int, Level] = (-1, "all")
         self.table.focus()
 
     @property
@@ -102,12 +116,27 @@ class EventsScreen(Frame):
     def draw_body(self, now: float) -> None:  # noqa: ARG002  as declared
         """The list with what came, and the event under the cursor."""
         known, table = self.monitor.board, self.table
-        if known.entries_total != self._seen and self.monitor.frozen is None:
-            self._seen = known.entries_total
-            table.take(list(known.entries), known.entries_total - len(known.entries))
+        seen = (known.entries_total, self.level)
+        if seen != self._seen and self.monitor.frozen is None:
+            relevelled = seen[1] != self._seen[1]
+            self._seen = seen
+            self._take()
+            if relevelled:
+                table.see_cursor()
         table.redraw()
         sheet = self.fixed("event")
         sheet.show(self._sheet(sheet.size.width))
+
+    def _take(self) -> None:
+        known = self.monitor.board
+        first, entries = known.entries_total - len(known.entries), list(known.entries)
+        numbers: Sequence[int] = range(first, known.entries_total)
+        if self.level != "all":
+            chosen = [
+                n for n, one in zip(numbers, entries, strict=True) if matters(one, self.level)
+            ]
+            entries, numbers = [entries[number - first] for number in chosen], chosen
+        self.table.take(entries, numbers)
 
     def _sheet(self, cells: int) -> list[Line]:
         event = self.under_cursor()
@@ -126,9 +155,10 @@ class EventsScreen(Frame):
         table = self.table
         follow = "following" if table.following else "standing still: f follows"
         look = f"   find: {clean(self.wanted)}" if self.wanted else ""
+        level = "" if self.level == "all" else f"   level: {self.level}"
         kept = f"{len(table.entries):,} of {self.monitor.board.entries_total:,} kept "
-        room = self.size.width - width(follow) - width(look) - width(kept) - 1
-        return Cell(f" {follow}{look}"), Cell(" " * max(0, room)), Cell(kept, "dim")
+        room = self.size.width - width(follow + level + look) - width(kept) - 1
+        return Cell(f" {follow}{level}{look}"), Cell(" " * max(0, room)), Cell(kept, "dim")
 
     # ---- actions ----
 
@@ -140,6 +170,15 @@ class EventsScreen(Frame):
         elif table.entries:
             table.go(len(table.entries) - 1)
         self.monitor.wake()
+
+    def action_level(self) -> None:
+        """List all, then all but progress, then only trouble."""
+        self.level = LEVELS[(LEVELS.index(self.level) + 1) % len(LEVELS)]
+        self.monitor.wake()
+
+    def seen(self) -> list[dict[str, Any]]:
+        """The events that are listed, for a file."""
+        return [plain(entry) for entry in self.table.entries]
 
     def action_open(self) -> None:
         """Show the job of the event."""

@@ -1,7 +1,9 @@
 """What every screen has: the top line, pauses under it, the keys at the bottom."""
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, ClassVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -10,10 +12,11 @@ from textual.timer import Timer
 
 from tui.monitor.actions import EVERYWHERE, Action, available, bindings
 from tui.monitor.gates import pause_line
+from tui.monitor.painting import TightCompositor
 from tui.monitor.symbols import PAUSED
 from tui.monitor.topline import count_cells, link_cell
 from tui.monitor.widgets.lines import Fixed, Line, Lines
-from tui.text import Cell, cut, width
+from tui.text import Cell, counted, cut, width
 
 if TYPE_CHECKING:
     from tui.monitor.app import Monitor
@@ -34,6 +37,11 @@ class Frame(Screen[None]):
     AUTO_FOCUS = ""
     _settling: Timer | None = None
     BINDINGS: ClassVar[list[BindingType]] = bindings(EVERYWHERE)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = TightCompositor()
+        self._keys_of: tuple[Cell | None, int, bool] | None = None
 
     def compose(self) -> ComposeResult:
         """The frame around what a screen shows."""
@@ -63,7 +71,7 @@ class Frame(Screen[None]):
         self._draw_pauses(now)
         self.draw_body(now)
         self.fixed("foot").show([Line(self.foot_cells(now), "head")])
-        self.fixed("keys").show([self._keys()])
+        self._draw_keys()
 
     def draw_body(self, now: float) -> None:
         """Have repainted what changed of the screen's own."""
@@ -100,6 +108,10 @@ class Frame(Screen[None]):
     def action_events(self) -> None:
         """Show the events."""
         self.app.switch_mode("events")
+
+    def action_failures(self) -> None:
+        """Show what went wrong, by kind."""
+        self.app.switch_mode("failures")
 
     def action_back(self) -> None:
         """Back to the jobs."""
@@ -143,6 +155,38 @@ class Frame(Screen[None]):
                 await self.run_action(f"screen.{name}")
 
         self.app.push_screen(Palette(usable), chosen)
+
+    def seen(self) -> list[dict[str, Any]]:
+        """What is listed, for a file."""
+        return []
+
+    def action_save(self) -> None:
+        """Save what is listed."""
+        rows = self.seen()
+        if not rows:
+            self.monitor.say("nothing is listed here that could be saved", "yellow")
+            return
+        from tui.monitor.screens.naming import Naming  # noqa: PLC0415  when it is first opened
+
+        def named(path: str | None) -> None:
+            if path is not None:
+                self.run_worker(
+                    self._save(rows, Path(path).expanduser().absolute()), exit_on_error=True
+                )
+
+        self.app.push_screen(Naming(len(rows), f"genq-{self.TRAIL or 'jobs'}.ndjson"), named)
+
+    async def _save(self, rows: list[dict[str, Any]], path: Path) -> None:
+        from tui.monitor.saving import save  # noqa: PLC0415  when it is first needed
+
+        try:
+            await asyncio.to_thread(save, rows, path)
+        except FileExistsError:
+            self.monitor.say(f"{path} is there already: name another", "yellow")
+        except OSError as error:
+            self.monitor.say(f"{path}: {error.strerror}", "red")
+        else:
+            self.monitor.say(f"saved {counted(len(rows), 'row')} to {path}", "green")
 
     def actions(self) -> list[Action]:
         """What can be done here, in the order of the table."""
@@ -190,11 +234,22 @@ class Frame(Screen[None]):
 
     # ---- the bottom ----
 
+    def _draw_keys(self) -> None:
+        """What was just said, else the keys that matter here."""
+        app = self.monitor
+        said = app.said()
+        wanted = (said, self.size.width, app.feed.live)
+        if wanted == self._keys_of:
+            return
+        self._keys_of = wanted
+        if said is None:
+            self.fixed("keys").show([self._keys()])
+            return
+        text = Cell(cut(f" {said.text}", self.size.width), said.style)
+        self.fixed("keys").show([Line((text,), "warning")])
+
     def _keys(self) -> Line:
-        """What was just said, else the keys that matter here, as many as there is room for."""
-        said = self.monitor.said()
-        if said is not None:
-            return Line((Cell(cut(f" {said.text}", self.size.width), said.style),), "warning")
+        """As many as there is room for."""
         actions = [one for one in self.actions() if one.brief]
         actions = [one for one in actions if self.check_action(one.id, ()) is not False]
         needed = {one.id: len(one.shown) + len(one.brief) + 3 for one in actions}

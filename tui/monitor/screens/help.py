@@ -15,7 +15,7 @@ QUERY_HELP = (
 
 def help_sheet(actions: Sequence[Action], page: Page) -> list[Cells]:
     """A line a key, and what a filter may say."""
-    lines: list[Cells] = [(Cell(" keys of this screen; esc closes", "bold"),), ()]
+    lines: list[Cells] = [(Cell(" keys of this screen: j k scroll, esc closes", "bold"),), ()]
     for action in actions:
         text = cut(action.title, max(0, page.cells - KEY_CELLS - 2))
         lines.append((Cell(f" {pad(action.shown, KEY_CELLS)}", "cyan"), Cell(text)))

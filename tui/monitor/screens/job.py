@@ -7,10 +7,9 @@ from textual.binding import BindingType
 
 from daemon.core.job import Job
 from tui.monitor.actions import DETAIL, EVERYWHERE, bindings
-from tui.monitor.detail import Detail
 from tui.monitor.screens.acting import Acting
-from tui.monitor.sheet import Page, job_sheet
-from tui.monitor.widgets.lines import Fixed, Line
+from tui.monitor.widgets.job_sheet import JobSheet
+from tui.monitor.widgets.lines import Line
 from tui.text import Cell
 
 
@@ -22,8 +21,7 @@ class JobScreen(Acting):
 
     def body(self) -> ComposeResult:
         """The sheet."""
-        self.detail = Detail(self.monitor.feed.ask)
-        yield Fixed(id="sheet")
+        yield JobSheet(self.monitor, id="sheet")
 
     def trail(self) -> str:
         """Which job."""
@@ -41,23 +39,11 @@ class JobScreen(Acting):
 
     def draw_body(self, now: float) -> None:
         """The sheet, with what came meanwhile."""
-        job, sheet = self.under_cursor(), self.fixed("sheet")
-        if self.detail.want(job, now) and self.monitor.feed.live:
-            self.run_worker(self._load(now), exit_on_error=True)
-        elif (due_s := self.detail.due_s(now)) is not None:
-            self.set_timer(due_s, self.monitor.wake)
+        job, sheet = self.under_cursor(), self.query_one(JobSheet)
         if job is None:
-            sheet.show([Line((Cell(" the job is gone", "dim"),))])
-            return
-        page = Page(sheet.size.width, now, self.monitor.clock)
-        shown = self.detail.merged(self.monitor.board.shown(job, now))
-        whole = self.detail.whole is not None
-        lines = job_sheet(shown, self.detail.sentence, page, whole=whole)
-        sheet.show([Line(line) for line in lines])
-
-    async def _load(self, now: float) -> None:
-        await self.detail.load(now)
-        self.monitor.wake()
+            sheet.clear([Line((Cell(" the job is gone", "dim"),))])
+        else:
+            sheet.draw(self.monitor.board.shown(job, now), now, asks=self.monitor.feed.live)
 
     def foot_cells(self, now: float) -> tuple[Cell, ...]:  # noqa: ARG002  as declared
         """Where in the list it is."""

@@ -1,25 +1,24 @@
 """The jobs: the table, the pane with the job under the cursor, the events of all."""
 
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
+from textual.geometry import Size
 
 from daemon.core.query import QueryError, parse_query
 from tui.monitor.actions import EVERYWHERE, JOBS, LISTS, bindings
-from tui.monitor.board import Gap
-from tui.monitor.detail import Detail
 from tui.monitor.screens.acting import Acting
-from tui.monitor.sheet import Page, job_sheet
-from tui.monitor.stories import entry_row
+from tui.monitor.stories import entry_row, matters
 from tui.monitor.symbols import RULE
-from tui.monitor.view import USUAL_SORT, Sort
+from tui.monitor.view import Sort
 from tui.monitor.widgets.entry import Entry
+from tui.monitor.widgets.job_sheet import JobSheet
 from tui.monitor.widgets.job_table import JobTable
 from tui.monitor.widgets.lines import Fixed, Line
-from tui.text import Cell, clean, counted, cut, width
+from tui.text import Cell, clean, cut, width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,11 +28,12 @@ if TYPE_CHECKING:
 
 STILL_S = 2.0
 """The order is left alone while the cursor was moved less than this ago."""
+STREAM_S = 0.25
 
 
 def _notable(entries: "Sequence[Told]") -> "Iterator[Told]":
-    """The newest first, without those that only tell how far a job is: its row shows that."""
-    return (one for one in reversed(entries) if isinstance(one, Gap) or one.type != "polled")
+    """The newest first, without those that are told by rows."""
+    return (one for one in reversed(entries) if matters(one, "changes"))
 
 
 class JobsScreen(Acting):
@@ -45,12 +45,13 @@ class JobsScreen(Acting):
     def body(self) -> ComposeResult:
         """The table with its panes; which of them are seen, the style sheet says."""
         app = self.monitor
-        self.detail = Detail(app.feed.ask)
         self.query_text = ""
+        self._told: tuple[int, Size] | None = None
+        self._told_at = 0.0
         with Horizontal(id="middle"):
             yield JobTable(app.view, id="table")
-            yield Fixed(id="side")
-        yield Fixed(id="bottom")
+            yield JobSheet(app, id="side")
+        yield JobSheet(app, id="bottom")
         yield Fixed(id="stream")
         yield Entry(" / ", " state:failed provider:veo err:>2 age:>2h words", id="filter")
 
@@ -80,7 +81,7 @@ class JobsScreen(Acting):
         app, table = self.monitor, self.table
         table.now = now
         table.stale = app.feed.phase == "away" and bool(app.board.snapshots)
-        table.asked = app.asked
+        table.asked = app.errands.asked
         table.frozen = app.frozen
         if not app.frozen:
             self._follow(now)
@@ -97,42 +98,28 @@ class JobsScreen(Acting):
         app, table = self.monitor, self.table
         if app.arranging or not (app.board.dirty or app.view.unsettled):
             return
-        if now - table.touched_at < STILL_S:
-            self.set_timer(STILL_S, app.wake)
+        if (still_s := now - table.touched_at) < STILL_S:
+            app.wake_in(STILL_S - still_s)
             return
         rows = app.view.follow(app.board.dirty, now)
         app.board.dirty = {}
         table.keep_in_place(rows)
 
     def _draw_pane(self, now: float) -> None:
-        pane = self.fixed("side" if self.fixed("side").display else "bottom")
+        pane = self.query_one("#side" if self.fixed("side").display else "#bottom", JobSheet)
         if not pane.display:
             return
-        job = self._shown_job()
-        if self.monitor.frozen is not None:
-            self.detail.want(job, now)
-        elif self.detail.want(job, now) and self.monitor.feed.live:
-            self.run_worker(self._load(now), exit_on_error=True)
-        elif (due_s := self.detail.due_s(now)) is not None:
-            self.set_timer(due_s, self.monitor.wake)
+        app, job = self.monitor, self._shown_job()
         if job is None:
-            pane.show([Line((Cell(self._nothing(), "dim"),))])
-            return
-        page = Page(pane.size.width, now, self.monitor.clock)
-        shown = self.detail.merged(self.monitor.board.shown(job, now))
-        whole = self.detail.whole is not None
-        pane.show(
-            [Line(line) for line in job_sheet(shown, self.detail.sentence, page, whole=whole)]
-        )
+            pane.clear([Line((Cell(self._nothing(), "dim"),))])
+        else:
+            asks = app.feed.live and app.frozen is None
+            pane.draw(app.board.shown(job, now), now, asks=asks)
 
     def _shown_job(self) -> "Job | None":
         """The job under the cursor: as it is, or as it was when the view was frozen."""
         job, frozen = self.under_cursor(), self.monitor.frozen
         return job if job is None or frozen is None else frozen.get(job.id)
-
-    async def _load(self, now: float) -> None:
-        await self.detail.load(now)
-        self.monitor.wake()
 
     def _nothing(self) -> str:
         app = self.monitor
@@ -141,12 +128,18 @@ class JobsScreen(Acting):
         return " no jobs yet: genq add PROVIDER --prompt TEXT" if app.feed.live else ""
 
     def _draw_stream(self) -> None:
-        pane = self.fixed("stream")
-        if not pane.display or self.monitor.frozen:
+        """The last events; a few times a second is as often as anybody reads them."""
+        pane, app = self.fixed("stream"), self.monitor
+        told = (app.board.entries_total, pane.size)
+        if not pane.display or app.frozen is not None or told == self._told:
             return
-        app = self.monitor
-        last = list(islice(_notable(app.board.entries), max(0, pane.size.height - 1)))
+        now = app.clock.monotonic()
+        if now - self._told_at < STREAM_S and self._told is not None:
+            app.wake_in(STREAM_S - (now - self._told_at))
+            return
+        self._told, self._told_at = told, now
         cells = pane.size.width
+        last = islice(_notable(app.board.entries), max(0, pane.size.height - 1))
         head = f"{RULE * 2} events "
         lines = [Line((Cell(head + RULE * max(0, cells - width(head)), "dim"),))]
         rows = [entry_row(one, app.clock, cells, "") for one in last]
@@ -288,8 +281,10 @@ class JobsScreen(Acting):
         elif self.monitor.view.marks:
             self.action_unmark()
 
-    def trail_words(self) -> str:
-        """What the list is, for the help: how many jobs, in what order."""
-        view = self.monitor.view
-        order = "" if view.sort.name == USUAL_SORT else f" by {view.sort}"
-        return f"{counted(len(view.ids), 'job')}{order}"
+    def seen(self) -> "list[dict[str, Any]]":
+        """The listed jobs, for a file."""
+        from tui.monitor.saving import job_row  # noqa: PLC0415  when it is first needed
+
+        app = self.monitor
+        jobs = app.board.jobs if app.frozen is None else app.frozen
+        return [job_row(jobs[number]) for number in app.view.ids if number in jobs]

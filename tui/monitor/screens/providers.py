@@ -1,61 +1,53 @@
 """The providers: gates with their causes and countdowns, counters, latencies."""
 
-from typing import ClassVar
+from collections.abc import Callable, Hashable
+from itertools import islice
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.geometry import Size
 
+from daemon.core.events import Event
 from daemon.core.gate import blocking
+from daemon.core.job import Failure
 from daemon.core.times import describe_when
 from daemon.wire.messages import Pause, Resume
 from tui.monitor.actions import EVERYWHERE, LISTS, PROVIDERS, bindings
 from tui.monitor.gates import Provider, gate_cell, shut
+from tui.monitor.saving import plain
 from tui.monitor.screens.frame import Frame
-from tui.monitor.symbols import CURSOR, RULE
-from tui.monitor.widgets.lines import Fixed, Grid, Line
-from tui.text import Cell, Style, cut, pad, width
+from tui.monitor.sheet import lasted
+from tui.monitor.stories import entry_row
+from tui.monitor.symbols import RULE
+from tui.monitor.widgets.lines import Fixed, Line
+from tui.monitor.widgets.plain_table import PlainTable
+from tui.text import Cell, Style, counted, pad, width, wrap
 
 FRESH_S = 5.0
 """Latencies don't come as events: they are read again as long as somebody looks at them."""
+NAME_CELLS_MAX, GATE_CELLS_MAX = 14, 40
 STAGES = ("queue", "prepare", "submit", "generate", "download")
 
 
-class ProviderTable(Grid):
-    """A row a provider."""
+Column = tuple[str, int, Callable[[Provider], Cell]]
+"""A title, its cells, and what stands under it."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  Textual's own name
-        super().__init__(id=id)
-        self.rows: list[tuple[Cell, ...]] = []
-        self.stale = False
-        self._cursor = 0
 
-    def count(self) -> int:
-        """As many as there are."""
-        return len(self.rows)
+def _errors(one: Provider) -> Cell:
+    count = one.gate.errors_consecutive
+    return Cell(str(count), "red" if count > 2 else "yellow" if count else "dim")
 
-    def head(self) -> Line:
-        """The titles of the columns."""
-        text = (
-            f"  {'PROVIDER':<14} {'GATE':<28} {'ERR':>4} {'RUN':>7} {'QUEUED':>7}  p50/p95 SUBMIT"
-        )
-        return Line((Cell(text),), "head")
 
-    def row(self, index: int) -> Line:
-        """A provider."""
-        under = index == self._cursor
-        edge = Cell(f"{CURSOR if under else ' '} ")
-        ground = "cursor" if under else "stale" if self.stale else "plain"
-        return Line((edge, *self.rows[index]), ground)
+def _count(count: int, style: Style) -> Cell:
+    return Cell(f"{count:,}", style if count else "dim")
 
-    @property
-    def cursor(self) -> int:
-        """The row of the cursor."""
-        return min(self._cursor, max(0, len(self.rows) - 1))
 
-    def put_cursor(self, index: int) -> None:
-        """Put it there."""
-        self._cursor = index
-        self.screen.call_next(self.screen.draw_now)  # type: ignore[attr-defined]  # ProvidersScreen
+def _latency(one: Provider, stage: str) -> Cell:
+    seen = one.row.latency.get(stage)
+    if seen is None or seen.p50_s is None or seen.p95_s is None:
+        return Cell("-", "dim")
+    return Cell(f"{lasted(seen.p50_s)} / {lasted(seen.p95_s)}")
 
 
 class ProvidersScreen(Frame):
@@ -67,7 +59,7 @@ class ProvidersScreen(Frame):
 
     def body(self) -> ComposeResult:
         """The table, and a sheet under it."""
-        yield ProviderTable(id="table")
+        yield PlainTable(id="table")
         yield Fixed(id="sheet")
 
     def on_mount(self) -> None:
@@ -76,17 +68,16 @@ class ProvidersScreen(Frame):
         self.table.focus()
 
     @property
-    def table(self) -> ProviderTable:
+    def table(self) -> PlainTable:
         """The table of providers."""
-        return self.query_one(ProviderTable)
+        return self.query_one(PlainTable)
 
     def under_cursor(self) -> Provider | None:
         """The provider under the cursor."""
-        names = sorted(self.monitor.board.providers)
-        return self.monitor.board.providers[names[self.table.cursor]] if names else None
+        return self.monitor.board.providers.get(str(self.table.key))
 
-    def draw_now(self) -> None:
-        """Redraw at once: the cursor moved."""
+    def on_plain_table_moved(self) -> None:
+        """The sheet follows the cursor."""
         self.monitor.wake()
 
     def draw_body(self, now: float) -> None:
@@ -96,33 +87,57 @@ class ProvidersScreen(Frame):
             self._read_at = now
             self.run_worker(app.feed.refresh_providers(), exit_on_error=True)
         if app.frozen is None:
-            providers = app.board.providers
-            self.table.rows = [self._row(providers[name], now) for name in sorted(providers)]
+            self._fill(now)
         self.table.stale = app.feed.phase == "away"
         self.table.redraw()
-        one = self.under_cursor()
-        cells = self.fixed("sheet").size.width
-        self.fixed("sheet").show([] if one is None else self._sheet(one, now, cells))
+        one, sheet = self.under_cursor(), self.fixed("sheet")
+        sheet.show([] if one is None else self._sheet(one, now, sheet.size))
 
-    def _row(self, one: Provider, now: float) -> tuple[Cell, ...]:
-        board, row = self.monitor.board, one.row
-        errors = one.gate.errors_consecutive
-        running = f"{board.running(row.name)}/{row.concurrency}"
-        submit = row.latency.get("submit")
-        times = "-"
-        if submit is not None and submit.p50_s is not None and submit.p95_s is not None:
-            times = f"{submit.p50_s:.1f} / {submit.p95_s:.1f} s"
-        gate = gate_cell(one, now)
-        loud: Style = "red" if errors > 2 else "yellow" if errors else "dim"
-        return (
-            Cell(f"{pad(row.name, 14)} ", "" if row.enabled else "dim"),
-            Cell(f"{pad(gate.text, 28)} ", gate.style),
-            Cell(f"{errors:>4} ", loud),
-            Cell(f"{running:>7} {board.queued(row.name):>7}  "),
-            Cell(pad(times, 14), "dim"),
-        )
+    def _fill(self, now: float) -> None:
+        """The rows, with gates as wide as the widest, and more columns where there is room."""
+        table, known = self.table, self.monitor.board.providers
+        shown = [known[name] for name in sorted(known)]
+        names = max([8, *(min(NAME_CELLS_MAX, width(one.row.name)) for one in shown)])
+        gates = max([8, *(min(GATE_CELLS_MAX, width(gate_cell(one, now).text)) for one in shown)])
+        columns = self._columns(table.size.width - names - gates - 4)
+        titles = "".join(f" {pad(title, cells, right=True)}" for title, cells, _ in columns)
+        table.titles = f"  {pad('PROVIDER', names)} {pad('GATE', gates)}{titles}"
+        rows: dict[Hashable, tuple[Cell, ...]] = {}
+        for one in shown:
+            gate = gate_cell(one, now)
+            name = Cell(f"{pad(one.row.name, names)} ", "" if one.row.enabled else "dim")
+            told = [(cell(one), cells) for _, cells, cell in columns]
+            more = (
+                Cell(f" {pad(cell.text, cells, right=True)}", cell.style) for cell, cells in told
+            )
+            rows[one.row.name] = (name, Cell(pad(gate.text, gates), gate.style), *more)
+        table.have(rows)
+        if table.styles.max_height is None or table.styles.max_height.value != len(shown) + 1:
+            table.styles.max_height = len(shown) + 1
 
-    def _sheet(self, one: Provider, now: float, cells: int) -> list[Line]:
+    def _columns(self, room: int) -> list[Column]:
+        board = self.monitor.board
+        wanted: list[Column] = [
+            ("ERR", 4, _errors),
+            ("RUN", 6, lambda one: Cell(f"{board.running(one.row.name)}/{one.row.concurrency}")),
+            ("QUEUED", 7, lambda one: Cell(f"{board.queued(one.row.name):,}")),
+            ("SUBMIT p50/p95", 15, lambda one: _latency(one, "submit")),
+            ("GENERATE p50/p95", 17, lambda one: _latency(one, "generate")),
+            ("HELD", 6, lambda one: _count(board.count(one.row.name, "held"), "yellow")),
+            ("IN DOUBT", 9, lambda one: _count(board.count(one.row.name, "in_doubt"), "red")),
+            ("FAILED", 7, lambda one: _count(board.count(one.row.name, "failed"), "red")),
+            ("DONE", 7, lambda one: _count(board.count(one.row.name, "succeeded"), "green")),
+        ]
+        columns: list[Column] = []
+        for column in wanted:
+            room -= column[1] + 1
+            if room < 0:
+                break
+            columns.append(column)
+        return columns
+
+    def _sheet(self, one: Provider, now: float, size: Size) -> list[Line]:
+        cells = size.width
         head = f"{RULE * 2} {one.row.name} ({one.row.engine}) "
         lines = [Line((Cell(head + RULE * max(0, cells - width(head)), "dim"),))]
         causes = blocking(one.gate, now)
@@ -132,20 +147,40 @@ class ProvidersScreen(Frame):
                 until = "until the configuration changes"
             if closure.until_at is not None:
                 until = f"ends {describe_when(closure.until_at, now)}"
-            text = f" {pad(closure.cause, 9)} {until}: {closure.reason}"
-            lines.append(Line((Cell(cut(text, cells), "yellow"),)))
+            told = wrap(f"{closure.cause}, {until}: {closure.reason}", cells - 2)
+            lines += [Line((Cell(f" {line}", "yellow"),)) for line in told]
         if not causes:
             lines.append(Line((Cell(" nothing stops submits"),)))
-        counts = f" errors    {one.gate.errors_consecutive} in a row"
-        quota = f"quota {one.gate.quota_consecutive} in a row"
-        lines.append(Line((Cell(cut(f"{counts}, {quota}", cells)),)))
-        lines.append(Line((Cell(f" {'stage':<10} {'p50 s':>8} {'p95 s':>8} {'n':>6}", "dim"),)))
+        gate = one.gate
+        counts = f" {counted(gate.errors_consecutive, 'error')} in a row"
+        quota = f"{counted(gate.quota_consecutive, 'refusal')} by quota in a row"
+        lines.append(Line((Cell(f"{counts}, {quota}"),)))
+        lines += [Line(), Line((Cell(f" {'stage':<10} {'p50':>9} {'p95':>9} {'jobs':>7}", "dim"),))]
         for stage in STAGES:
             seen = one.row.latency.get(stage)
             if seen is not None and seen.p50_s is not None and seen.p95_s is not None:
-                text = f" {stage:<10} {seen.p50_s:>8.1f} {seen.p95_s:>8.1f} {seen.n:>6}"
+                text = f" {stage:<10} {lasted(seen.p50_s):>9} {lasted(seen.p95_s):>9} {seen.n:>7,}"
                 lines.append(Line((Cell(text),)))
-        return lines
+        return [*lines, *self._troubles(one.row.name, size.height - len(lines) - 2, cells)]
+
+    def _troubles(self, name: str, count: int, cells: int) -> list[Line]:
+        """Its last events that tell of an error."""
+        if count < 1:
+            return []
+        told = (
+            entry
+            for entry in reversed(self.monitor.board.entries)
+            if isinstance(entry, Event)
+            and entry.provider == name
+            and isinstance(entry.error, Failure)
+        )
+        rows = [entry_row(entry, self.monitor.clock, cells, "") for entry in islice(told, count)]
+        title = " last errors" if rows else " no error of it among the events that are kept"
+        return [Line(), Line((Cell(title, "dim"),)), *(Line(row) for row in rows)]
+
+    def seen(self) -> list[dict[str, Any]]:
+        """The providers, for a file."""
+        return [plain(one.row) for one in self.monitor.board.providers.values()]
 
     def foot_cells(self, now: float) -> tuple[Cell, ...]:
         """How many are paused."""
@@ -168,19 +203,19 @@ class ProvidersScreen(Frame):
             return
         name = one.row.name
         if shut(one, self.monitor.clock.now()):
-            self.monitor.request(Resume(providers=(name,)), f"resumed {name}")
+            self.monitor.errands.request(Resume(providers=(name,)), f"resumed {name}")
             return
-        from tui.monitor.orders import Question  # noqa: PLC0415  when it is first needed
-        from tui.monitor.screens.confirm import Confirm  # noqa: PLC0415  likewise
+        from tui.monitor.screens.pausing import Pausing  # noqa: PLC0415  when it is first needed
 
-        lines = (Cell("No new submits; what was submitted is polled and fetched."),)
-        asked = Question(f"pause {name}?", f"Pause {name}", lines)
+        asking = Pausing(name, self.monitor.clock)
 
         def answered(agreed: bool | None) -> None:
             if agreed:
-                self.monitor.request(Pause(providers=(name,)), f"paused {name}")
+                when = "" if asking.said is None else f" until {asking.said}"
+                pause = Pause(providers=(name,), until_at=asking.until_at)
+                self.monitor.errands.request(pause, f"paused {name}{when}")
 
-        self.app.push_screen(Confirm(asked), answered)
+        self.app.push_screen(asking, answered)
 
     def action_copy_id(self) -> None:
         """Copy its name."""

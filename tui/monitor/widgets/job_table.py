@@ -1,6 +1,6 @@
 """The table of jobs: a row a job, drawn from the view."""
 
-from typing import Any
+from typing import NamedTuple
 
 from textual import events
 from textual.message import Message
@@ -9,11 +9,30 @@ from daemon.core.job import Job
 from tui.monitor.rows import Context, Layout, layout, row, ticking, widest
 from tui.monitor.symbols import CURSOR, DOWN, MARK, UP
 from tui.monitor.view import View
-from tui.monitor.widgets.lines import Grid, Line
+from tui.monitor.widgets.grid import Grid
+from tui.monitor.widgets.lines import Line
 from tui.text import Cell, pad
 
 ROWS_KEPT_MAX = 1_000
 """Rows that were drawn are kept, so that a flush costs little where nothing changed."""
+
+
+class _Key(NamedTuple):
+    """What a row shows besides its job."""
+
+    reason: str | None
+    asked: str | None
+    edge: str
+    ground: str
+
+
+class _Row(NamedTuple):
+    """A row as it was drawn `at` some time."""
+
+    job: Job
+    key: _Key
+    at: float
+    line: Line
 
 
 class JobTable(Grid):
@@ -40,7 +59,7 @@ class JobTable(Grid):
         self._columns = layout(80, id_cells=3, provider_cells=8)
         self._laid_out: tuple[int, int, int] | None = None
         self._named = False
-        self._rows: dict[int, tuple[tuple[Any, ...], Line]] = {}
+        self._rows: dict[int, _Row] = {}
 
     def lay_out(self) -> None:
         """Give the columns the room that the width and the longest texts allow."""
@@ -90,14 +109,18 @@ class JobTable(Grid):
         if under:
             ground = "cursor" if self.has_focus else "cursor-away"
         shown = self.view.board.shown(job, self.now)
-        key = (job, shown.reason, ticking(job, self.now), self.asked.get(number), edge, ground)
+        key = _Key(shown.reason, self.asked.get(number), edge, ground)
         known = self._rows.get(number)
-        if known is not None and known[0][0] is job and known[0][1:] == key[1:]:
-            return known[1]
+        if known is not None and known.job is job and known.key == key:
+            if int(self.now) == int(known.at):
+                return known.line
+            if ticking(job, self.now) == ticking(job, known.at):
+                self._rows[number] = known._replace(at=self.now)
+                return known.line
         line = Line(row(shown, self._columns, self._shown_with(number), edge=edge), ground)
-        self._rows[number] = key, line
         if len(self._rows) > ROWS_KEPT_MAX:
             self._rows.clear()
+        self._rows[number] = _Row(job, key, self.now, line)
         return line
 
     def _shown_with(self, number: int) -> Context:

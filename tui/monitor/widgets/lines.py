@@ -4,21 +4,35 @@ A widget says what each of its lines holds; `redraw` compares that with what was
 only the columns repainted that changed. Nothing is mounted for a row, and nothing for a change.
 """
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterator
+from typing import ClassVar, Final, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual import events
-from textual.binding import BindingType
+from textual.color import Color
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.monitor.actions import LISTS, bindings
 from tui.text import Cell, width
 
 WHEEL_LINES = 3
+DIMMED = 0.45
+"""So near to its ground is text that matters less."""
+
+_NOTHING: Final = RichStyle()
+_BARE: Final = {
+    "bar": RichStyle(reverse=True),
+    "cursor": RichStyle(reverse=True),
+    "cursor-away": RichStyle(underline=True),
+    "warning": RichStyle(bold=True),
+    "stale": RichStyle(dim=True),
+    "dim": RichStyle(dim=True),
+    "red": RichStyle(bold=True),
+}
+"""What grounds and cells look like where there are no colours."""
 
 
 class Line(NamedTuple):
@@ -40,7 +54,6 @@ class Lines(ScrollView, can_focus=False):
         "ground--stale",
         "ground--warning",
         "cell--bold",
-        "cell--dim",
         "cell--red",
         "cell--green",
         "cell--yellow",
@@ -52,6 +65,7 @@ class Lines(ScrollView, can_focus=False):
         super().__init__(id=id)
         self._painted: dict[int, Line] = {}
         self._looks: dict[tuple[str, str], RichStyle] = {}
+        self._first = 0
 
     # ---- what a kind of lines says ----
 
@@ -69,16 +83,14 @@ class Lines(ScrollView, can_focus=False):
         """Have repainted what is not as it was painted last."""
         if not self.is_on_screen:
             return
-        total = self.total()
-        if total != self.virtual_size.height:
-            # No layout depends on it: there are no scroll bars.
-            self.set_reactive(Widget.virtual_size, Size(self.size.width, total))
+        if self.total() != self.virtual_size.height:
             self.scroll_lines_to(self.top)
         size, painted = self.size, self._painted
-        differences = (
-            _difference(painted.get(y), self._line_or_none(y), y, size) for y in range(size.height)
-        )
-        changed = [region for region in differences if region is not None]
+        changed: list[Region] = []
+        for y in range(size.height):
+            old, new = painted.get(y), self._line_or_none(y)
+            if new is not old and new != old:
+                changed += differences(old, new, y, size)
         if changed:
             self.refresh(*changed)
 
@@ -98,15 +110,23 @@ class Lines(ScrollView, can_focus=False):
         line = self._line_or_none(y)
         self._painted[y] = line
         segments = [Segment(cell.text, self._look(line.ground, cell.style)) for cell in line.cells]
-        strip = Strip(segments)
-        return strip.adjust_cell_length(self.size.width, self._look(line.ground, ""))
+        room = self.size.width - sum(width(cell.text) for cell in line.cells)
+        if room < 0:
+            return Strip(segments).adjust_cell_length(self.size.width)
+        if room:
+            segments.append(Segment(" " * room, self._look(line.ground, "")))
+        return Strip(segments, self.size.width)
 
     def _look(self, ground: str, style: str) -> RichStyle:
         look = self._looks.get((ground, style))
         if look is None:
             look = self.rich_style + self.get_component_rich_style(f"ground--{ground}")
-            if style and (ground, style) != ("stale", "dim"):  # stale is dimmer still
+            if style == "dim" and ground != "stale":
+                look = _dimmed(look)
+            elif style and ground != "stale":  # nothing of what may be old is loud
                 look += self.get_component_rich_style(f"cell--{style}", partial=True)
+            if self.app.no_color:
+                look += _BARE.get(ground, _NOTHING) + _BARE.get(style, _NOTHING)
             self._looks[ground, style] = look
         return look
 
@@ -121,11 +141,20 @@ class Lines(ScrollView, can_focus=False):
     @property
     def top(self) -> int:
         """The first line that is seen."""
-        return round(self.scroll_y)
+        return self._first
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Keep `top`, which is asked for with every line."""
+        super().watch_scroll_y(old_value, new_value)
+        self._first = round(new_value)
 
     def scroll_lines_to(self, top: int) -> None:
         """See the lines from `top` on, as far as there are lines."""
-        last = max(0, self.total() - self.size.height)
+        total = self.total()
+        if total != self.virtual_size.height:
+            # No layout depends on it: there are no scroll bars.
+            self.set_reactive(Widget.virtual_size, Size(self.size.width, total))
+        last = max(0, total - self.size.height)
         self.scroll_to(y=max(0, min(top, last)), animate=False, force=True)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
@@ -139,25 +168,39 @@ class Lines(ScrollView, can_focus=False):
         self.scroll_lines_to(self.top - WHEEL_LINES)
 
 
-def _difference(old: Line | None, new: Line, y: int, size: Size) -> Region | None:
-    """The region of line `y` where `new` differs from `old`.
+def _dimmed(look: RichStyle) -> RichStyle:
+    """`look` with its text nearer to its ground."""
+    if look.color is None or look.bgcolor is None:
+        return look
+    text, ground = Color.from_rich_color(look.color), Color.from_rich_color(look.bgcolor)
+    return look + RichStyle(color=text.blend(ground, DIMMED).rich_color)
 
-    One region, from the first change to the last: Textual sends a line from its beginning for each.
-    """
-    if old == new:
-        return None
-    whole = Region(0, y, size.width, 1)
+
+def differences(old: Line | None, new: Line, y: int, size: Size) -> Iterator[Region]:
+    """The regions of line `y` where `new` differs from `old`: what changed of its cells."""
     if old is None or old.ground != new.ground or len(old.cells) != len(new.cells):
-        return whole
-    first, last, x = size.width, 0, 0
-    for before, after in zip(old.cells, new.cells, strict=True):
+        yield Region(0, y, size.width, 1)
+        return
+    x, last = 0, len(new.cells) - 1
+    for place, (before, after) in enumerate(zip(old.cells, new.cells, strict=True)):
         cells = width(after.text)
         if before != after:
-            if width(before.text) != cells:
-                return whole
-            first, last = min(first, x), x + cells
+            were = width(before.text)
+            if were != cells and place != last:  # what follows moves
+                yield Region(x, y, size.width - x, 1)
+                return
+            same = _same(before, after)
+            yield Region(x + same, y, max(cells, were) - same, 1)
         x += cells
-    return Region(first, y, last - first, 1)
+
+
+def _same(before: Cell, after: Cell) -> int:
+    """How many cells at the beginning of both are the same; looks no further than ASCII."""
+    if before.style != after.style or not (before.text.isascii() and after.text.isascii()):
+        return 0
+    shorter = min(len(before.text), len(after.text))
+    same = (was == now for was, now in zip(before.text, after.text, strict=False))
+    return next((place for place, one in enumerate(same) if not one), shorter)
 
 
 class Fixed(Lines):
@@ -179,114 +222,3 @@ class Fixed(Lines):
     def total(self) -> int:
         """As many as were given."""
         return len(self._lines)
-
-
-class Grid(Lines, can_focus=True):
-    """Rows under a head, with a cursor. Subclasses say what a row is and where the cursor is."""
-
-    BINDINGS: ClassVar[list[BindingType]] = bindings(LISTS)
-
-    def count(self) -> int:
-        """How many rows there are."""
-        return 0
-
-    def head(self) -> Line:
-        """The titles of the columns."""
-        return Line()
-
-    def row(self, index: int) -> Line:
-        """A row, by its place in the list."""
-        raise IndexError(index)
-
-    @property
-    def cursor(self) -> int:
-        """The row of the cursor."""
-        return 0
-
-    def put_cursor(self, index: int) -> None:
-        """Put the cursor on a row that exists."""
-
-    # ---- lines ----
-
-    def total(self) -> int:
-        """The rows and their head."""
-        return self.count() + 1
-
-    def line(self, y: int) -> Line:
-        """The head stays; rows scroll under it."""
-        if y == 0:
-            return self.head()
-        index = self.top + y - 1
-        if index >= self.count():
-            raise IndexError(index)
-        return self.row(index)
-
-    # ---- moving ----
-
-    @property
-    def page(self) -> int:
-        """How many rows are seen at once."""
-        return max(1, self.size.height - 1)
-
-    def go(self, index: int) -> None:
-        """Put the cursor on a row, as near as there is one, and see it."""
-        if self.count() == 0:
-            return
-        self.put_cursor(max(0, min(index, self.count() - 1)))
-        self.see_cursor()
-        self.redraw()
-
-    def see_cursor(self) -> None:
-        """Scroll as little as shows the cursor."""
-        top, cursor = self.top, self.cursor
-        if cursor < top:
-            self.scroll_lines_to(cursor)
-        elif cursor >= top + self.page:
-            self.scroll_lines_to(cursor - self.page + 1)
-
-    def keep_in_place(self, rows: int) -> None:
-        """Scroll by so many rows: the list grew, or shrank, above the cursor."""
-        if rows and self.top > 0:
-            self.scroll_lines_to(self.top + rows)
-        self.redraw()
-
-    def on_resize(self) -> None:
-        """The cursor stays in sight."""
-        self.see_cursor()
-
-    def on_focus(self) -> None:
-        """The cursor shows where the keys go."""
-        self.redraw()
-
-    def on_blur(self) -> None:
-        """Likewise."""
-        self.redraw()
-
-    def on_click(self, event: events.Click) -> None:
-        """A click puts the cursor there."""
-        if event.y > 0 and self.top + event.y - 1 < self.count():
-            self.go(self.top + event.y - 1)
-
-    def action_line_down(self) -> None:
-        """To the next row."""
-        self.go(self.cursor + 1)
-
-    def action_line_up(self) -> None:
-        """To the row before."""
-        self.go(self.cursor - 1)
-
-    def action_page_down(self) -> None:
-        """A page down."""
-        self.go(self.cursor + self.page)
-
-    def action_page_up(self) -> None:
-        """A page up."""
-        self.go(self.cursor - self.page)
-
-    def action_first(self) -> None:
-        """To the first row."""
-        self.go(0)
-
-    def action_last(self) -> None:
-        """To the last row."""
-        self.go(self.count() - 1)
