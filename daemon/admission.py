@@ -1,20 +1,20 @@
 """Rows in, jobs out: all of them, or every problem of all of them. Pure.
 
-Names are resolved to ids, pictures `job:NAME` become dependencies, cycles are refused with all
-their rows. What a provider takes is asked of its engine, without the network.
+What is wrong with each row by itself is found before (weighing.py). Here the rows are seen
+together: names are resolved to ids, pictures `job:NAME` become dependencies, cycles are refused
+with all their rows.
 """
 
 import graphlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import msgspec
 from msgspec import Struct
 
-from daemon.core.commands import Edit
 from daemon.core.job import Held, Image, Job, Queued, Stage
-from daemon.core.limits import ADD_JOBS_MAX, JOB_IMAGE, check_job, check_total
+from daemon.core.limits import JOB_IMAGE, check_total
 from daemon.core.suggest import did_you_mean
 from daemon.providers import Provider
+from daemon.weighing import Found, too_many
 from daemon.wire.messages import Row, RowProblem
 
 
@@ -37,28 +37,31 @@ class Admission(Struct, frozen=True):
     warnings: tuple[str, ...]
 
 
-def admit(rows: Sequence[Row], known: Known) -> Admission:
-    """Every row checked; jobs with ids from `known.next_id` on if nothing is wrong with any."""
+def admit(rows: Sequence[Row], found: Found, known: Known) -> Admission:
+    """Jobs with ids from `known.next_id` on, if nothing is wrong with any row.
+
+    `found` is what `check_rows` said of them.
+    """
     problems = list(_total(rows))
-    total = sum(row.count for row in rows)
-    if total > ADD_JOBS_MAX:
+    if too_many(rows):
         return Admission((), tuple(problems), ())
     first_ids = _first_ids(rows, known.next_id)
     names = _Names(rows, first_ids, known)
     edges: dict[int, set[int]] = {}
     jobs: list[Job] = []
     for index, row in enumerate(rows):
-        found = list(_row_problems(index, row, known))
-        after, images = names.resolve(index, row, found)
-        problems.extend(found)
-        if found:
+        wrong = list(found.problems.get(index, ()))
+        after, images = names.resolve(index, row, wrong)
+        problems.extend(wrong)
+        if wrong:
             continue
         edges[index] = {owner for one in after if (owner := names.row_of(one)) is not None}
         jobs.extend(_jobs(row, first_ids[index], after, images, known))
     problems.extend(_cycles(rows, edges))
     if problems:
         return Admission((), tuple(problems), ())
-    return Admission(tuple(jobs), (), tuple(_warnings(rows, known)))
+    warnings = (*_warnings(rows, known), *_left_out(found))
+    return Admission(tuple(jobs), (), warnings)
 
 
 def _total(rows: Sequence[Row]) -> Iterator[RowProblem]:
@@ -76,38 +79,6 @@ def _first_ids(rows: Sequence[Row], next_id: int) -> list[int]:
         ids.append(next_id)
         next_id += row.count
     return ids
-
-
-def _row_problems(index: int, row: Row, known: Known) -> Iterator[RowProblem]:
-    checked = check_job(
-        provider=row.provider,
-        prompt=row.prompt,
-        images=[image.source for image in row.images],
-        name=row.name,
-        batch=row.batch,
-        labels=row.labels,
-        priority=row.priority,
-        after=row.after,
-        count=row.count,
-        params_json=msgspec.json.encode(row.params),
-    )
-    for field, message in checked:
-        yield RowProblem(index, field, message)
-    if any(field == "provider" for field, _ in checked):
-        return
-    provider = known.providers.get(row.provider)
-    if provider is None:
-        hint = did_you_mean(row.provider, known.providers)
-        there_are = ", ".join(sorted(known.providers))
-        yield RowProblem(index, "provider", f"unknown provider{hint} (there are: {there_are})")
-        return
-    if provider.engine is None:
-        reason = provider.shut.reason if provider.shut else "it has no engine"
-        yield RowProblem(index, "provider", f"{row.provider}: {reason}")
-        return
-    params = {**provider.params, **row.params}
-    for problem in provider.engine.check(row.prompt, params, len(row.images)):
-        yield RowProblem(index, problem.field, problem.message)
 
 
 class _Names:
@@ -230,30 +201,7 @@ def _warnings(rows: Sequence[Row], known: Known) -> Iterator[str]:
             yield f"{name} is closed: {shut.reason}; {count} {jobs} for it"
 
 
-def edit_problem(job: Job, asked: Edit, provider: Provider | None) -> str | None:
-    """Why `asked` would make a job that could not be added, or None."""
-    after = msgspec.structs.replace(
-        job,
-        prompt=job.prompt if asked.prompt is None else asked.prompt,
-        name=job.name if asked.name is None else (asked.name or None),
-        labels=job.labels if asked.labels is None else asked.labels,
-        priority=job.priority if asked.priority is None else asked.priority,
-        params=job.params if asked.params is None else asked.params,
-    )
-    found = check_job(
-        provider=after.provider,
-        prompt=after.prompt,
-        images=(),
-        name=after.name,
-        batch=None,
-        labels=after.labels,
-        priority=after.priority,
-        after=(),
-        count=1,
-        params_json=msgspec.json.encode(after.params),
-    )
-    if provider is not None and provider.engine is not None and not found:
-        params = {**provider.params, **after.params}
-        problems = provider.engine.check(after.prompt, params, len(job.images))
-        found = [(one.field, one.message) for one in problems]
-    return "; ".join(f"{field}: {message}" for field, message in found) or None
+def _left_out(found: Found) -> Iterator[str]:
+    for (provider, name), (count, why) in sorted(found.left_out.items()):
+        jobs = "1 job" if count == 1 else f"{count:,} jobs"
+        yield f"{provider}: its default params.{name} is left out of {jobs}: {why}"

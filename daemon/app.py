@@ -7,9 +7,9 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import structlog
+from msgspec import UNSET, UnsetType
 
 from daemon import lock, logs, overrides
 from daemon.assembly import Assembler
@@ -37,6 +37,7 @@ from daemon.redaction import Redactor
 from daemon.reload import Reloader
 from daemon.report import Reporter
 from daemon.server import Server
+from daemon.space import Room
 from daemon.store.port import Loaded as Journal
 from daemon.store.port import StoreError
 from daemon.store.sqlite import SqliteStore
@@ -71,11 +72,11 @@ class App:
         self._problems = Problems()
         self._stopping = asyncio.Event()
         self._hurry: Callable[[], None] = lambda: None
-        self._fatal: str | None = None
+        self._fatal: StoreError | None = None
         self._providers: dict[str, Provider] = {}
         self._moments = Moments(clock=self._clock, providers=self._providers)
 
-    async def run(self) -> str | None:
+    async def run(self) -> StoreError | None:
         """Run until told to stop. Returns why it had to, or None after an orderly stop.
 
         Raises LockHeldError, StoreError, BindError, AssemblyError and OSError at the start.
@@ -112,7 +113,8 @@ class App:
         await self._inputs.open()
         self._pictures = PicturePool(config.pictures.image_workers, inputs / "fitted")
         stack.push_async_callback(self._pictures.close)
-        self._filing = Filing(config.daemon.output_dir, mode=config.daemon.output_mode)
+        mode, hide = config.daemon.output_mode, self._redactor.text
+        self._filing = Filing(config.daemon.output_dir, mode=mode, hide=hide)
         self._assembler = Assembler(
             clock=self._clock,
             state_dir=config.daemon.state_dir,
@@ -146,6 +148,8 @@ class App:
         self._book.configure(graces)
 
     async def _build_desk(self, stack: AsyncExitStack, journal: Journal) -> None:
+        section = self.loaded.config.daemon
+        self._room = Room(self._clock, self._gatekeeper.room, section.output_dir, section.state_dir)
         performer = IoPerformer(
             book=self._book,
             clock=self._clock,
@@ -153,6 +157,7 @@ class App:
             pictures=self._pictures,
             filing=self._filing,
             provider=self._providers.__getitem__,
+            room=self._room.check,
         )
         self._supervisor = Supervisor(
             book=self._book,
@@ -163,9 +168,7 @@ class App:
             released=performer.forget,
         )
         self._hurry = self._supervisor.hurry
-        self._binding = listen(
-            self.loaded.socket, self.loaded.config.daemon.socket_mode, self._environ
-        )
+        self._binding = listen(self.loaded.socket, section.socket_mode, self._environ)
         self._reloader = Reloader(
             self.loaded,
             self._flags,
@@ -217,7 +220,7 @@ class App:
             self._gatekeeper.pause_all("the last stop was not an orderly one")
         self._gatekeeper.configure()
         self._supervisor.recover(self._journal.unrecorded)
-        await self._book.durable()
+        await self._book.seen()
         await self._server.start(self._binding.socket)
         notifier.ready()
         log.info("ready", socket=self._binding.name, jobs=len(self._book.jobs))
@@ -233,8 +236,8 @@ class App:
         )
         async with asyncio.TaskGroup() as tasks:
             chores = [
-                tasks.create_task(housekeeper.run()),
-                tasks.create_task(self._tell_systemd(notifier)),
+                tasks.create_task(chore)
+                for chore in (housekeeper.run(), self._room.run(), self._tell_systemd(notifier))
             ]
             await self._stopping.wait()
             for chore in chores:
@@ -246,24 +249,23 @@ class App:
         """Nothing new starts; answers that may be paid for are waited for."""
         if self._fatal is None:
             self._record("daemon_stopping")
-        grace = self.loaded.config.daemon.stop_grace_s
-        for provider in self._providers.values():
-            if provider.policy.abilities.synchronous:
-                grace = max(grace, provider.policy.limits.submit_timeout_s)
-        await self._supervisor.stop(grace)
+        policies = [one.policy for one in self._providers.values()]
+        waits = [one.limits.submit_timeout_s for one in policies if one.abilities.synchronous]
+        await self._supervisor.stop(max([self.loaded.config.daemon.stop_grace_s, *waits]))
         await self._gatekeeper.close()
         await self._server.stop("the daemon stops")
         await self._reloader.close()
         for provider in self._providers.values():
             if provider.engine is not None:
                 await provider.engine.close()
-        log.info("stopped", fatal=self._fatal)
+        log.info("stopped", fatal=self._fatal and str(self._fatal))
 
     async def _tell_systemd(self, notifier: Notifier) -> None:
         """One line for `systemctl status`, now and then."""
         while True:
             queued, doubts = self._book.counts["queued"], self._book.counts["in_doubt"]
             running = self._supervisor.running
+            self._supervisor.look_at_clock()
             notifier.status(f"{running} running, {queued} queued, {doubts} in doubt")
             await self._clock.sleep(STATUS_EVERY_S)
 
@@ -275,14 +277,12 @@ class App:
 
     def _die(self, error: StoreError) -> None:
         """The journal failed: nothing more can be promised."""
-        self._fatal = str(error)
+        self._fatal = error
         self._stopping.set()
         self._hurry()
 
-    def _record(self, kind: EventType, detail: str = "", **fields: Any) -> None:
-        if detail:
-            fields["detail"] = detail
-        self._book.record([Event(at=self._clock.now(), type=kind, **fields)])
+    def _record(self, kind: EventType, detail: str | UnsetType = UNSET) -> None:
+        self._book.record([Event(at=self._clock.now(), type=kind, detail=detail)])
 
     # ---- reload ----
 
@@ -292,9 +292,9 @@ class App:
         self._moments.forget()
         self._configure_book()
         self._gatekeeper.configure()
-        self._supervisor.kick()
+        self._supervisor.adopt()
 
     def _told_of_config(self, kind: EventType, detail: str) -> None:
         refused = f"the configuration was not taken over: {detail}"
         self._problems.note("config", refused if kind == "config_refused" else None)
-        self._record(kind, detail)
+        self._record(kind, detail or UNSET)

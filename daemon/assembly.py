@@ -122,6 +122,7 @@ class Assembler:
             shut=_shut(section, engine, key, headers, loaded),
             price=section.price,
             daily_reset=section.quota_daily_reset,
+            key=key,
         )
 
     def _headers(self, section: ProviderSection, loaded: Loaded) -> dict[str, Secret] | KeyProblem:

@@ -14,11 +14,14 @@ import msgspec
 from daemon.core.events import Event
 from daemon.core.explain import Scene
 from daemon.core.gate import Gate, on_the_way
-from daemon.core.job import FINISHED, Job, Remote, Stage, live_remote
+from daemon.core.job import FINISHED, Job, Stage, live_remote
 from daemon.core.machine import evolve
 from daemon.core.quantiles import Window
 from daemon.core.schedule import Backlog, Slots
 from daemon.store.port import Batch, JobStore, Paid
+
+STORE_S_MAX = 0.5
+"""While the disk is full, who only looks waits so long for what was just recorded."""
 
 
 class Book:
@@ -39,6 +42,7 @@ class Book:
         self._grace_s: Mapping[str, float] = {}
         self._names: dict[str, int] = {}
         self._newest: asyncio.Future[int] | None = None
+        self.trouble: str | None = None
         self._watchers: list[Callable[[Sequence[Event]], None]] = []
 
     def configure(self, grace_s: Mapping[str, float]) -> None:
@@ -68,8 +72,9 @@ class Book:
 
     def next_slot_at(self) -> float | None:
         """When the next lingering slot is let go, or None."""
-        times = [at for slots in self._slots.values() if (at := slots.next_free_at()) is not None]
-        return min(times, default=None)
+        now = self._now()
+        times = (slots.next_free_at(now) for slots in self._slots.values())
+        return min((at for at in times if at is not None), default=None)
 
     def named(self, name: str) -> int | None:
         """The newest job of that name, or None."""
@@ -90,12 +95,14 @@ class Book:
         """What `explain` needs to know beside `job`."""
         return Scene(self.gate(job.provider), self._now(), self.blocked_by(job), free_slots)
 
-    def uncollected(self) -> int:
-        """Jobs that were, or may have been, paid for and have no result yet, with nobody at it."""
-        return sum(
-            job.state == "in_doubt" or (job.state in ("held", "failed") and _owed(job))
+    def uncollected(self) -> list[int]:
+        """Jobs that were, or may have been, paid for, have no result yet, and are at rest."""
+        return [
+            job.id
             for job in self.jobs.values()
-        )
+            if job.state == "in_doubt"
+            or (job.state in ("held", "failed", "cancelled") and live_remote(job) is not None)
+        ]
 
     # ---- writing ----
 
@@ -148,6 +155,12 @@ class Book:
         """Keep the new form of a job whose public half did not change (`decisions.waited`)."""
         self.jobs[job.id] = job
 
+    def requeue(self, now: float) -> None:
+        """Line the queued jobs up anew: their times have changed."""
+        for job in self.jobs.values():
+            if job.state == "queued":
+                self.backlog.put(job, [parent for parent, _ in self.blocked_by(job)], now)
+
     async def durable(self) -> None:
         """Return when everything recorded so far is on disk. Raises StoreError if it can't be."""
         newest = self._newest
@@ -159,6 +172,25 @@ class Book:
             newest.add_done_callback(lambda _: None if waiter.done() else waiter.set_result(None))
             await waiter
         newest.result()
+
+    async def seen(self) -> None:
+        """As `durable`; but what a full disk keeps waiting may be looked at before it is on disk.
+
+        So people can see what is wrong. `trouble` says why nothing can be stored, if that is so.
+        """
+        newest = self._newest
+        while newest is not None and not newest.done():
+            await asyncio.wait({newest}, timeout=STORE_S_MAX)
+            if self.trouble is not None:
+                break
+        if newest is not None and newest.done():
+            newest.result()
+
+    async def stuck(self) -> str | None:
+        """Why nothing new can be kept, not even in the reserve's place; None if it can."""
+        await self.seen()
+        stored = self._newest is None or self._newest.done()
+        return None if stored else self.trouble
 
     def forget(self, jobs: Sequence[int]) -> asyncio.Future[int]:
         """Drop finished jobs, in memory and in the store."""
@@ -247,8 +279,5 @@ def _paid(before: Job | None, after: Job, event: Event) -> Paid | None:
         target=remote.target,
         remote_id=remote.remote_id,
         provider=after.provider,
+        results=remote.results,
     )
-
-
-def _owed(job: Job) -> bool:
-    return isinstance(live_remote(job), Remote)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from daemon import __version__
+from daemon import __version__, failpoints
 from daemon.core.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from daemon.config import Flags
 
-VERBS = ("run", "config", "backup", "restore")
+VERBS = ("run", "config", "doctor", "backup", "restore")
 LEVELS = ("debug", "info", "warning", "error")
 EX_OK, EX_FAILED, EX_USAGE = 0, 1, 2
 EX_DATAERR, EX_CANTCREAT, EX_TEMPFAIL, EX_CONFIG = 65, 73, 75, 78
@@ -33,11 +33,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     args = _parser().parse_args(_with_verb(words))
     try:
+        if failpoints.arm(os.environ):
+            sys.stderr.write("genqd: a failpoint is set: this process may kill itself\n")
+    except (failpoints.FailpointError, OSError) as error:
+        return _fail(EX_CONFIG, _said(error))
+    try:
         match args.verb:
             case "run":
                 return _run(args)
             case "config":
                 return _config(args)
+            case "doctor":
+                return _doctor(args)
             case "backup":
                 return _backup(args)
             case _:
@@ -71,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_places(run)
     run.add_argument("--log-level", default="info", choices=LEVELS)
     _add_config(verbs)
+    doctor = verbs.add_parser("doctor", help="what could keep the daemon from its work")
+    _add_places(doctor)
+    doctor.add_argument("--json", action="store_true")
     backup = verbs.add_parser("backup", help="copy the journal, checked, while it is in use or not")
     _add_places(backup)
     backup.add_argument("--to", type=Path, metavar="FILE", help="where to (default: beside it)")
@@ -154,7 +164,9 @@ def _run(args: argparse.Namespace) -> int:
         return _fail(EX_CANTCREAT, f"{_said(error)}: mend its owner or mode, or give --state-dir")
     except (StoreError, OSError) as error:
         return _fail(EX_CANTCREAT, _said(error))
-    return EX_OK if fatal is None else _fail(EX_FAILED, fatal)
+    if fatal is None:
+        return EX_OK
+    return _fail(EX_DATAERR if isinstance(fatal, StoreDamagedError) else EX_FAILED, str(fatal))
 
 
 def _config(args: argparse.Namespace) -> int:
@@ -168,6 +180,12 @@ def _config(args: argparse.Namespace) -> int:
             return commands_config.check(args.file or args.config, engine_rules)
         case _:
             return commands_config.show(_flags(args), sources=args.sources, as_json=args.json)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from daemon.doctor import diagnose, report
+
+    return report(diagnose(_flags(args), os.environ, Path.cwd()), as_json=args.json)
 
 
 def _backup(args: argparse.Namespace) -> int:

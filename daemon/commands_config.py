@@ -13,6 +13,7 @@ from daemon.config import ConfigError, Flags, KeyProblem, Loaded, ProviderSectio
 from daemon.configuration.build import Entry
 from daemon.core.faults import GUARD, LAST_RESORT, SHARED, Rule
 from daemon.core.toml_lines import Path as KeyPath
+from daemon.printing import cleaned, complain, say
 
 BAD_CONFIG = 78
 HIDDEN = "(hidden)"
@@ -33,13 +34,13 @@ def init(to: Path | None) -> int:
         with to.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        _complain(f"{to} is there already, and is left as it is")
+        complain(f"{to} is there already, and is left as it is")
         return 1
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        _complain(f"{to} can't be written: {reason}")
+        complain(f"{to} can't be written: {reason}")
         return 1
-    _say(f"{to} written; `genqd config check {to}` checks it")
+    say(f"{to} written; `genqd config check {to}` checks it")
     return 0
 
 
@@ -55,18 +56,18 @@ def check(
         loaded = config.load(Flags(config=file), environ, cwd or Path.cwd())
     except ConfigError as error:
         for problem in error.problems:
-            _say(str(problem))
+            say(str(problem))
         count = len(error.problems)
-        _complain(f"bad configuration: {count} problem{'s' * (count > 1)}")
+        complain(f"bad configuration: {count} problem{'s' * (count > 1)}")
         return BAD_CONFIG
-    _say(f"ok: {loaded.path or 'no file was found; these are the built-in defaults'}")
-    _say(f"the daemon's socket: {loaded.socket}")
+    say(f"ok: {loaded.path or 'no file was found; these are the built-in defaults'}")
+    say(f"the daemon's socket: {loaded.socket}")
     for name, section in config.played(loaded.config).items():
-        _say("")
-        _say(f"[providers.{name}]  {_summary(section, loaded, environ)}")
+        say("")
+        say(f"[providers.{name}]  {_summary(section, loaded, environ)}")
         own = section.rules
         for rule in (GUARD, *own, *engine_rules(section.engine), *SHARED, LAST_RESORT):
-            _say(_line(rule))
+            say(_line(rule))
     return 0
 
 
@@ -85,19 +86,19 @@ def show(
     try:
         loaded = config.load(flags, environ, cwd or Path.cwd())
     except ConfigError as error:
-        _complain(str(error))
+        complain(str(error))
         return BAD_CONFIG
     if as_json:
-        _say(json.dumps(_tree(loaded, sources=sources), indent=2))
+        say(json.dumps(_tree(loaded, sources=sources), indent=2))
         return 0
-    _say(f"# {loaded.path or 'no file was found: the built-in defaults'}")
+    say(f"# {loaded.path or 'no file was found: the built-in defaults'}")
     table: KeyPath = ()
     for path, entry in loaded.entries.items():
         if path[:-1] != table:
             table = path[:-1]
-            _say(f"\n[{'.'.join(map(str, table))}]")
+            say(f"\n[{'.'.join(map(str, table))}]")
         line = f"{path[-1]} = {as_toml(_shown(path, entry))}"
-        _say(f"{line:<44}  # {entry.origin}" if sources else line)
+        say(f"{line:<44}  # {entry.origin}" if sources else line)
     return 0
 
 
@@ -177,19 +178,4 @@ def _key(key: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return _cleaned(json.dumps(text, ensure_ascii=False))
-
-
-def _cleaned(text: str) -> str:
-    """Without what a terminal would obey; line ends stay."""
-    return "".join(
-        one if one.isprintable() or one == "\n" else f"\\U{ord(one):08x}" for one in text
-    )
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(_cleaned(text) + "\n")
-
-
-def _complain(message: str) -> None:
-    sys.stderr.write(_cleaned(f"genqd: {message}\n"))
+    return cleaned(json.dumps(text, ensure_ascii=False))

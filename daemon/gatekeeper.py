@@ -43,6 +43,8 @@ class Gatekeeper:
         self._problem = problem
         self._saved = Overrides()
         self._saving: asyncio.Task[None] | None = None
+        self._full: dict[str, str] = {}
+        self._keys: dict[str, object] = {}
 
     async def open(self) -> None:
         """Take over what the file says that operators paused. Call once, before anything runs."""
@@ -52,8 +54,14 @@ class Gatekeeper:
         self._book.watch(self._recorded)
 
     def configure(self) -> None:
-        """Bring the gates in line with the configuration: missing keys, disabled providers."""
-        self._change(None, lambda name, gate: configured(gate, self._providers[name].shut))
+        """Bring the gates in line with the configuration: missing keys, disabled providers.
+
+        A key that changed may be accepted where the last one was refused (interfaces.md 3).
+        """
+        self._change(None, self._as_configured)
+        self._keys = {name: provider.key for name, provider in self._providers.items()}
+        if self._full:
+            self._shut_for_space()  # a provider may be new
 
     def pause_all(self, reason: str) -> None:
         """Shut every gate until an operator opens it."""
@@ -63,12 +71,31 @@ class Gatekeeper:
         )
 
     def space(self, trouble: str | None) -> None:
-        """The disk is full, and why that is known; or, with None, there is room again."""
-        self._problem("space", trouble)
-        if trouble is None:
-            self._change("provider_resumed", lambda _, gate: without(gate, "space"))
+        """The journal's disk is full, and why that is known; or, with None, there is room again."""
+        self._book.trouble = trouble
+        self._space("journal", trouble)
+
+    def room(self, trouble: str | None) -> None:
+        """A disk is nearly full; or, with None, none is."""
+        self._space("room", trouble)
+
+    def _space(self, about: str, trouble: str | None) -> None:
+        """No operator can resume what waits for room: it goes on by itself."""
+        self._problem(f"space: {about}", trouble)
+        if trouble is not None:
+            self._full[about] = trouble
+        elif self._full.pop(about, None) is None:
+            return
+        if self._full:
+            self._shut_for_space()
         else:
-            self._change("provider_paused", lambda _, gate: close(gate, "space", None, trouble))
+            self._change("provider_resumed", lambda _, gate: without(gate, "space"))
+
+    def _shut_for_space(self) -> None:
+        why = next(iter(self._full.values()))
+        self._change(
+            "provider_paused", lambda _, gate: close(gate, "space", None, why, source="config")
+        )
 
     async def close(self) -> None:
         """Wait until the file is written."""
@@ -79,9 +106,17 @@ class Gatekeeper:
         events: list[Event] = []
         for name in self._providers:
             before = self._book.gate(name)
-            events += gate_events(name, before, change(name, before), kind, self._clock.now())
+            after = change(name, before)
+            said = None if kind == "provider_resumed" and after.causes else kind
+            events += gate_events(name, before, after, said, self._clock.now())
         if events:
             self._book.record(events)
+
+    def _as_configured(self, name: str, gate: Gate) -> Gate:
+        provider = self._providers[name]
+        if name in self._keys and self._keys[name] != provider.key:
+            gate = without(gate, "auth")
+        return configured(gate, provider.shut)
 
     def _as_overridden(self, name: str, gate: Gate) -> Gate:
         paused = self._saved.paused.get(name)

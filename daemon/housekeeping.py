@@ -2,6 +2,7 @@
 
 import structlog
 
+from daemon import failpoints
 from daemon.book import Book
 from daemon.clock import Clock
 from daemon.core.job import FINISHED, Job, live_remote
@@ -70,7 +71,9 @@ class Housekeeper:
         old = [job.id for job in jobs.values() if job.id not in needed and droppable(job, before)]
         for start in range(0, len(old), JOBS_PER_TURN):
             await self._book.forget(old[start : start + JOBS_PER_TURN])
+            failpoints.at("jobs_forgotten")
         events = await self._store.prune(before)
+        failpoints.at("events_pruned")
         kept = {
             image.sha256
             for job in self._book.jobs.values()
@@ -79,6 +82,7 @@ class Housekeeper:
         }
         inputs = await self._inputs.prune(kept)
         await self._pictures.prune(kept)
+        failpoints.at("inputs_pruned")
         alive = {
             job.id
             for job in self._book.jobs.values()
@@ -91,7 +95,12 @@ class Housekeeper:
         return len(old)
 
     async def _sweep_spool(self) -> None:
-        """Remove answers that were fetched, or that no job refers to any more."""
+        """Remove answers that were fetched, or that no job refers to any more.
+
+        While there is a doubt, one that nobody refers to may be the answer that it lacks.
+        """
+        if self._book.counts["in_doubt"]:
+            return
         remotes = [live_remote(job) for job in self._book.jobs.values()]
         kept = {result.url for one in remotes if one is not None for result in one.results}
         await self._spool.sweep(kept, before=self._clock.now() - DAY_S)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from daemon import failpoints
 from daemon.admission import Known, admit
 from daemon.book import Book
 from daemon.clock import Clock
@@ -11,6 +12,7 @@ from daemon.core.events import Event
 from daemon.core.job import Job, public
 from daemon.media.inputs import InputError, InputStore
 from daemon.report import Reporter
+from daemon.weighing import check_rows
 from daemon.wire import messages
 from daemon.wire.messages import refusal
 
@@ -29,15 +31,18 @@ class Intake:
     ) -> dict[str, Any]:
         """Validate whole, add all or nothing."""
         unsent = () if dry_run else await self._unsent(rows)
+        providers = dict(self._reporter.providers)  # a reload may come while the rows are checked
+        # One thread for all rows: a hop for each would cost more than the checks.
+        found = await asyncio.to_thread(check_rows, rows, providers)
         known = Known(
-            providers=self._reporter.providers,
+            providers=providers,
             named=self._book.named,
             exists=self._book.jobs.__contains__,
             next_id=self._book.next_job_id,
             now=self._clock.now(),
             by=by,
         )
-        admission = admit(rows, known)
+        admission = admit(rows, found, known)
         if problems := (*unsent, *admission.problems):
             in_order = tuple(sorted(problems, key=_place))
             raise refusal("bad_jobs", _headline(in_order), problems=in_order)
@@ -47,8 +52,11 @@ class Intake:
             "warnings": list(admission.warnings),
         }
         if not dry_run:
+            if (why := self._book.trouble) is not None:  # the reserve is for what runs
+                raise refusal("no_space", f"{why}; nothing was added. Free some room, then add it")
             self._book.record([_added(job) for job in admission.jobs])
             await self._book.durable()
+            failpoints.at("add_unacknowledged")
         return value
 
     async def _unsent(self, rows: Sequence[messages.Row]) -> tuple[messages.RowProblem, ...]:

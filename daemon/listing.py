@@ -21,7 +21,7 @@ ENCODES_PER_TURN = 2_000
 
 
 class Listing:
-    """Reads the book and the journal. Everything that it gives is durable."""
+    """Reads the book and the journal. What it gives is durable, unless the disk is full."""
 
     def __init__(self, book: Book, store: JobStore, reporter: Reporter, clock: Clock) -> None:
         self.durable_seq = book.seq
@@ -38,7 +38,7 @@ class Listing:
     async def ls(self, request: messages.Ls) -> Sequence[bytes]:
         """The jobs asked for, encoded, in order."""
         found = self._selected(request)
-        await self._book.durable()
+        await self._book.seen()
         return await self._encoded(found)
 
     def _selected(self, request: messages.Ls) -> list[Job]:
@@ -78,14 +78,14 @@ class Listing:
         seq = self._book.seq
         jobs = list(self._book.jobs.values())
         providers = [msgspec.json.encode(row) for row in self._reporter.provider_rows()]
-        await self._book.durable()
+        await self._book.seen()
         return seq, await self._encoded(jobs), providers
 
     async def events(
         self, after: int | None, tail: int | None, job: int | None
     ) -> AsyncIterator[bytes]:
         """Stored events after `after`, up to the newest durable one at the call."""
-        await self._book.durable()
+        await self._book.seen()
         newest = self.durable_seq
         if tail is not None:
             return self._tail(tail, job, newest)

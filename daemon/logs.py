@@ -1,13 +1,15 @@
 """The log: JSON lines in `<log_dir>/genqd.jsonl`, rotated; warnings also on stderr (the journal).
 
-Lines are written by a thread of the log's own, so that a slow disk never holds up the loop.
+Lines are written by a thread of the log's own, so that a slow disk never holds up the loop, and
+what came meanwhile is written at once, so that many lines cost little.
 """
 
 import logging
-import logging.handlers
 import queue
 import sys
+import threading
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +20,74 @@ from daemon.redaction import Redactor
 LOG_FILE = "genqd.jsonl"
 LOG_BYTES_MAX = 16 * 1024 * 1024
 LOG_FILES_MAX = 5
+"""Older files that are kept beside it: genqd.jsonl.1 is the youngest."""
 QUEUE_LINES_MAX = 10_000
 """Lines that wait for the disk; more are dropped rather than waited for."""
 LEVELS = ("debug", "info", "warning", "error")
 
 
-class _BoundedQueueHandler(logging.handlers.QueueHandler):
-    """Puts lines into a bounded queue; a full one drops the line instead of blocking."""
+class _Lines:
+    """Finished lines on their way to the file at `path`; the part of a logger that structlog calls.
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            return
+    Raises OSError if the file can't be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+        self._waiting: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        self._waiting.put(None)
+        self._thread.join()
+        self._file.close()
+
+    def _put(self, level: int, line: str) -> None:
+        if self._waiting.qsize() < QUEUE_LINES_MAX:
+            self._waiting.put((level, line))
+
+    debug = partialmethod(_put, logging.DEBUG)
+    info = partialmethod(_put, logging.INFO)
+    warning = partialmethod(_put, logging.WARNING)
+    error = partialmethod(_put, logging.ERROR)
+    critical = partialmethod(_put, logging.CRITICAL)
+
+    # ---- on the thread ----
+
+    def _run(self) -> None:
+        more = True
+        while more:
+            taken = [self._waiting.get()]
+            while not self._waiting.empty():
+                taken.append(self._waiting.get())
+            lines = [one for one in taken if one is not None]
+            more = len(lines) == len(taken)
+            try:
+                self._write(lines)
+            except OSError as error:  # a full disk: the daemon says so by itself, and lives
+                sys.stderr.write(f"{self._path}: {error.strerror}\n")
+
+    def _write(self, lines: list[tuple[int, str]]) -> None:
+        self._file.write(b"".join([line.encode() + b"\n" for _, line in lines]))
+        if self._file.tell() > LOG_BYTES_MAX:
+            self._rotate()
+        for level, line in lines:
+            if level >= logging.WARNING:
+                sys.stderr.write(line + "\n")
+
+    def _rotate(self) -> None:
+        for age in range(LOG_FILES_MAX, 0, -1):
+            younger = self._aged(age - 1)
+            if younger.exists():
+                younger.replace(self._aged(age))
+        self._file.close()
+        self._file = self._path.open("ab", buffering=0)
+
+    def _aged(self, age: int) -> Path:
+        return self._path.with_name(f"{LOG_FILE}.{age}") if age else self._path
 
 
 def start(
@@ -41,17 +98,7 @@ def start(
     Raises OSError if the folder can't be written.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
-    file = logging.handlers.RotatingFileHandler(
-        log_dir / LOG_FILE, maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_MAX, encoding="utf-8"
-    )
-    console = logging.StreamHandler(sys.stderr)
-    console.setLevel(logging.WARNING)
-    waiting: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_LINES_MAX)
-    listener = logging.handlers.QueueListener(waiting, file, console, respect_handler_level=True)
-    root = logging.getLogger("genqd")
-    root.handlers[:] = [_BoundedQueueHandler(waiting)]
-    root.setLevel(number)
-    root.propagate = False
+    lines = _Lines(log_dir / LOG_FILE)
 
     def stamp(_logger: Any, _method: str, event: Any) -> Any:
         event["at"] = round(now(), 6)
@@ -68,15 +115,12 @@ def start(
             structlog.processors.JSONRenderer(ensure_ascii=True, default=str),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=lambda *_args: logging.getLogger("genqd"),
+        logger_factory=lambda *_args: lines,
         cache_logger_on_first_use=False,
     )
-    listener.start()
 
     def stop() -> None:
-        listener.stop()
-        file.close()
-        root.handlers[:] = []
+        lines.close()
         structlog.reset_defaults()
 
     return stop

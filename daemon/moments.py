@@ -7,6 +7,9 @@ from daemon.config import next_reset
 from daemon.core.judge import Moment
 from daemon.providers import Provider
 
+DAY_S_MAX = 25 * 3_600.0
+"""The longest day there is: one on which clocks are put back."""
+
 
 class Moments:
     """Makes Moments. The next reset is worked out once, and again when it has passed."""
@@ -21,7 +24,7 @@ class Moments:
         now = self._clock.now()
         known = self._providers.get(provider)
         at = self._resets.get(provider, 0.0)
-        if at <= now and known is not None:
+        if not now < at <= now + DAY_S_MAX and known is not None:  # over, or the clock was set back
             at = self._resets[provider] = next_reset(known.daily_reset, now)
         return Moment(now, self._clock.jitter(), at)
 

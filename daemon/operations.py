@@ -1,12 +1,13 @@
 """The desk: what clients ask for, done against the book. Every answer is true and durable."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, assert_never
 
 import msgspec
 from msgspec import UNSET
 
-from daemon.admission import edit_problem
+from daemon import failpoints
 from daemon.book import Book
 from daemon.clock import Clock
 from daemon.core import explain
@@ -31,6 +32,7 @@ from daemon.providers import Provider
 from daemon.report import Reporter
 from daemon.supervisor import Supervisor
 from daemon.waiting import Waiting
+from daemon.weighing import edit_problem
 from daemon.wire import messages
 from daemon.wire.messages import refusal
 
@@ -71,16 +73,16 @@ class Operations:
             case messages.Ping():
                 return {"at": self._clock.now()}
             case messages.Status():
-                await self._book.durable()
+                await self._book.seen()
                 return await self._reporter.status()
             case messages.Providers():
-                await self._book.durable()
+                await self._book.seen()
                 return self._reporter.provider_rows()
             case messages.Show(job=number):
                 return await self._show(number)
             case messages.Why(job=number):
                 job = self._job(number)
-                await self._book.durable()
+                await self._book.seen()
                 return explain.why(job, self._reporter.scene(job))
             case messages.Act():
                 return await self._act(request, by)
@@ -100,7 +102,7 @@ class Operations:
     async def _show(self, number: int) -> dict[str, Any]:
         job = self._job(number)
         shown = explain.shown(job, self._reporter.scene(job))
-        await self._book.durable()
+        await self._book.seen()
         value: dict[str, Any] = msgspec.to_builtins(shown)
         value["attempts"] = msgspec.to_builtins(_attempts(job))
         return value
@@ -109,6 +111,7 @@ class Operations:
 
     async def _act(self, request: messages.Act, by: str | None) -> dict[str, Any]:
         asked = _command(request)
+        await self._storable()
         changed: list[Job] = []
         refused: list[dict[str, Any]] = []
         for number in dict.fromkeys(request.jobs):
@@ -117,18 +120,21 @@ class Operations:
                 refused.append({"id": number, "why": f"there is no job {number}"})
                 continue
             try:
-                self._check(job, asked)
+                await self._check(job, asked)
+                job = self._book.jobs.get(number, job)  # it may have moved on meanwhile
                 changed.append(self._supervisor.command(job, asked, by=by))
             except RefusedError as error:
                 refused.append({"id": number, "why": str(error)})
         await self._book.durable()
+        failpoints.at("act_unacknowledged")
         brief = [msgspec.structs.replace(public(job), prompt="", params={}) for job in changed]
         return {"changed": [job.id for job in changed], "refused": refused, "jobs": brief}
 
-    def _check(self, job: Job, asked: Command) -> None:
+    async def _check(self, job: Job, asked: Command) -> None:
         """Raise RefusedError for an edit that would make a job which could not be added."""
         if isinstance(asked, Edit):
-            problem = edit_problem(job, asked, self._providers.get(job.provider))
+            provider = self._providers.get(job.provider)
+            problem = await asyncio.to_thread(edit_problem, job, asked, provider)
             if problem is not None:
                 raise RefusedError(f"{label(job)}: {problem}")
 
@@ -157,6 +163,7 @@ class Operations:
             raise refusal(
                 "unknown_provider", f"unknown provider {unknown[0]!r} (there are: {there_are})"
             )
+        await self._storable()
         changed: list[str] = []
         refused: list[dict[str, str]] = []
         events: list[Event] = []
@@ -174,6 +181,11 @@ class Operations:
             self._book.record(events)
         await self._book.durable()
         return {"changed": changed, "refused": refused if names else []}
+
+    async def _storable(self) -> None:
+        """Raise where a command could not be kept: better refused than left hanging."""
+        if (why := await self._book.stuck()) is not None:
+            raise refusal("no_space", f"{why}; nothing was changed. Free some room, then ask again")
 
     # ---- lists, and what comes in ----
 

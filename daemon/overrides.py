@@ -15,6 +15,8 @@ import msgspec
 import tomli_w
 from msgspec import Struct
 
+from daemon import failpoints
+
 FILE_NAME = "overrides.toml"
 FILE_BYTES_MAX = 1024 * 1024
 CONCURRENCY_MAX = 1_000
@@ -68,6 +70,7 @@ def save(path: Path, overrides: Overrides) -> None:
             file.write((_HEADER + tomli_w.dumps(tree)).encode())
             file.flush()
             os.fsync(number)
+        failpoints.at("overrides_written")
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)

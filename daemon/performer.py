@@ -14,16 +14,18 @@ from typing import TypeVar, assert_never
 
 import msgspec
 
+from daemon import failpoints
 from daemon.book import Book
 from daemon.clock import Clock
 from daemon.core.effects import Effect, Fetch, Lookup, Poll, Prepare, Stop, Submit
 from daemon.core.job import Image, Intent, Job, Output, Phase, Remote
 from daemon.core.outcomes import Effect as PaidEffect
 from daemon.core.outcomes import Fault, Interrupted, Outcome, Prepared, Saved, Stopped
+from daemon.engines.defaults import ask
 from daemon.engines.engine import Engine, Picture, Request
 from daemon.media.downloads import Filing, FilingError, Sink, TooLargeError, WrongContentError
 from daemon.media.inputs import InputError, InputStore
-from daemon.media.pictures import PictureError, PicturePool, PoolClosedError
+from daemon.media.pictures import PictureError, PictureLimits, PicturePool, PoolClosedError
 from daemon.providers import Provider
 
 OVERRUN_S = 10.0
@@ -43,6 +45,7 @@ class IoPerformer:
         pictures: PicturePool,
         filing: Filing,
         provider: Callable[[str], Provider],
+        room: Callable[[], Awaitable[None]],
     ) -> None:
         self._book = book
         self._clock = clock
@@ -50,6 +53,7 @@ class IoPerformer:
         self._pictures = pictures
         self._filing = filing
         self._provider = provider
+        self._room = room
         self._requests: dict[int, Request] = {}
 
     async def perform(self, job: Job, effect: Effect) -> Outcome:
@@ -65,12 +69,15 @@ class IoPerformer:
                 return await self._submit(job, provider, engine, intent)
             case Lookup(intent=intent, at=at):
                 await self._until(at)
-                return await _within(
+                failpoints.at("before_lookup")
+                found = await _within(
                     provider.policy.limits.poll_timeout_s + OVERRUN_S,
                     engine.lookup(intent.key, target=intent.target),
                     "submit",
                     "unknown",
                 )
+                failpoints.at("lookup_answered")
+                return found
             case Poll(remote=remote, at=at):
                 return await self._poll(job, provider, engine, remote, at)
             case Fetch(remote=remote, at=at):
@@ -80,12 +87,15 @@ class IoPerformer:
                 await self._until(at)
                 if not provider.policy.abilities.cancel:
                     return Stopped("unknown")
-                return await _within(
+                failpoints.at("before_stop")
+                stopped = await _within(
                     provider.policy.limits.poll_timeout_s + OVERRUN_S,
                     engine.cancel(remote.remote_id, target=remote.target),
                     "poll",
                     "accepted",
                 )
+                failpoints.at("stop_answered")
+                return stopped
             case never:
                 assert_never(never)
 
@@ -102,7 +112,7 @@ class IoPerformer:
 
     async def _prepare(self, job: Job, provider: Provider, engine: Engine) -> Outcome:
         try:
-            request = await self._request(job, provider)
+            request = await self._request(job, provider, engine)
         except (PictureError, InputError) as error:
             return Fault("prepare", "local.decode", message=str(error))
         except OSError as error:
@@ -111,19 +121,30 @@ class IoPerformer:
             return Interrupted()
         self._requests[job.id] = request
         target = await engine.choose(request)
+        await self._room()  # closes the gate if what is bought now could not be kept
+        failpoints.at("prepared")
         return Prepared(key=self._clock.key(), target=target, digest=_digest(request))
 
-    async def _request(self, job: Job, provider: Provider) -> Request:
-        pictures = [await self._picture(image, provider) for image in job.images]
+    async def _request(self, job: Job, provider: Provider, engine: Engine) -> Request:
+        params = job.params
+        if provider.params:
+            asked = await asyncio.to_thread(
+                ask, engine, job.prompt, params, len(job.images), defaults=provider.params
+            )
+            params = asked.params
+        limits = provider.pictures
+        if (types := engine.picture_types(params)) is not None:
+            limits = msgspec.structs.replace(limits, types=types)
+        pictures = [await self._picture(image, limits) for image in job.images]
         return Request(
             job=job.id,
             name=job.name,
             prompt=job.prompt,
-            params={**provider.params, **job.params},
+            params=params,
             pictures=tuple(pictures),
         )
 
-    async def _picture(self, image: Image, provider: Provider) -> Picture:
+    async def _picture(self, image: Image, limits: PictureLimits) -> Picture:
         """The picture as it may be sent. Raises PictureError, InputError, OSError."""
         if image.sha256 is not None:
             path = self._inputs.path(image.sha256)
@@ -131,7 +152,7 @@ class IoPerformer:
             path = self._output_of(image.source)
         else:
             return Picture(source=image.source, url=image.source)
-        fitted = await self._pictures.fit(path, provider.pictures, sha256=image.sha256)
+        fitted = await self._pictures.fit(path, limits, sha256=image.sha256)
         return Picture(
             source=image.source,
             path=fitted.path,
@@ -153,7 +174,10 @@ class IoPerformer:
             return Fault("submit", "internal", message="the request was not prepared")
         limits = provider.policy.limits
         call = engine.submit(request, key=intent.key, target=intent.target)
-        return await _within(limits.submit_timeout_s + OVERRUN_S, call, "submit", "unknown")
+        failpoints.at("before_post")
+        answer = await _within(limits.submit_timeout_s + OVERRUN_S, call, "submit", "unknown")
+        failpoints.at("answer_read")
+        return answer
 
     # ---- poll and fetch ----
 
@@ -168,7 +192,10 @@ class IoPerformer:
         await self._until(due)
         call = engine.poll(remote.remote_id, target=remote.target)
         limit = provider.policy.limits.poll_timeout_s + OVERRUN_S
-        return await _within(limit, call, "poll", "accepted")
+        failpoints.at("before_poll")
+        answer = await _within(limit, call, "poll", "accepted")
+        failpoints.at("poll_answered")
+        return answer
 
     async def _fetch(self, job: Job, provider: Provider, engine: Engine, remote: Remote) -> Outcome:
         """Every result on disk under its final name, synced; or the first fault."""
@@ -177,6 +204,7 @@ class IoPerformer:
             index = len(job.outputs) + len(outputs)
             try:
                 part = await self._filing.part(job.id, job.attempt, index)
+                failpoints.at("before_download")
                 async with Sink(part, provider.download_bytes_max) as sink:
                     fault = await engine.fetch(result, sink, target=remote.target)
                 if fault is not None:

@@ -36,6 +36,7 @@ class Provider:
         shut: Shut | None = None,
         price: str = "",
         daily_reset: str = "00:00 UTC",
+        key: object = None,
     ) -> None:
         self.name = name
         self.kind = kind
@@ -47,6 +48,8 @@ class Provider:
         self.shut = shut
         self.price = price
         self.daily_reset = daily_reset
+        self.key = key
+        """Only to be compared: another one may be accepted where the last was refused."""
         self.poll_pace = Pace(policy.limits.polls_per_minute)
         self.submit_pace = Pace(policy.limits.submits_per_minute)
 

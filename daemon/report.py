@@ -14,6 +14,8 @@ from daemon.core.job import STATES, Job
 from daemon.providers import Provider
 from daemon.store.port import JobStore
 
+UNCOLLECTED_MAX = 100
+"""Ids of jobs without their paid result that a status lists."""
 STAGES = ("queue", "prepare", "submit", "generate", "download")
 
 
@@ -53,15 +55,17 @@ class Reporter:
 
     async def status(self) -> dict[str, Any]:
         """Interfaces.md 2, `status`."""
+        owed = self._book.uncollected()
         return {
             "counts": {name: self._book.counts.get(name, 0) for name in STATES},
-            "uncollected": self._book.uncollected(),
+            "uncollected": len(owed),
             "providers": self.provider_rows(),
             "daemon": {
                 "version": __version__,
                 **self._facts,
                 "journal_bytes": await self._store.size_bytes(),
                 "problems": self._problems(),
+                "uncollected_jobs": owed[:UNCOLLECTED_MAX],
             },
         }
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import structlog
 
 from daemon.book import Book
+from daemon.core.cancelling import WITHDRAWN, withdrawn
 from daemon.core.decisions import settle, waited
 from daemon.core.effects import Effect, Prepare, Submit
 from daemon.core.job import Job, live_remote
@@ -90,15 +91,20 @@ class Runner:
 
     async def _run(self) -> None:
         while self._bugs < BUGS_MAX:
-            try:
-                await self._book.durable()
-            except StoreError:
-                self._bugs = BUGS_MAX  # no effect may follow from what was never kept
-                return
             job = self._book.jobs.get(self.job)
             effect = None if job is None else next_effect(job)
             if job is None or effect is None:
+                if job is not None and withdrawn(job):
+                    self._settle(WITHDRAWN)
                 return
+            if not isinstance(effect, Prepare):
+                try:
+                    await self._book.durable()
+                except StoreError:
+                    self._bugs = BUGS_MAX  # no effect may follow from what was never kept
+                    return
+                if self._book.jobs.get(self.job) is not job:
+                    continue  # a command came meanwhile
             if self.stopping:
                 if isinstance(effect, Prepare):
                     self._settle(Interrupted())
@@ -141,9 +147,9 @@ class Runner:
 
     def _settle(self, outcome: Outcome) -> None:
         """Decide on what the job is now, which may be more than it was, and record it."""
-        job = self._book.jobs[self.job]
-        policy = self._policy(job.provider)
-        moment = self._moment(job.provider)
+        provider = self._book.jobs[self.job].provider
+        policy, moment = self._policy(provider), self._moment(provider)
+        job = self._book.jobs[self.job]  # as it is now: the moment may tell that the clock was set
         try:
             events = settle(job, self._book.gate(job.provider), outcome, policy, moment)
             if events:

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from daemon import failpoints
 from daemon.clock import Clock
 from daemon.connection import Connection
 from daemon.deadline import within
@@ -56,6 +57,7 @@ class Server:
 
     async def start(self, listening: socket.socket) -> None:
         """Take clients from `listening`, which is bound (binding.py) or inherited."""
+        failpoints.at("recovery_durable")
         # Not start_unix_server: from Python 3.13 on it would remove a socket that isn't ours.
         self._listener = await asyncio.start_server(
             self._enter, sock=listening, limit=READ_BYTES_MAX

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
+from daemon import failpoints
 from daemon.book import Book
 from daemon.clock import Clock
 from daemon.core.commands import Command, command
@@ -18,9 +19,10 @@ from daemon.core.gate import admits, reopens_at
 from daemon.core.job import Job
 from daemon.core.judge import Moment
 from daemon.core.machine import next_effect
-from daemon.core.outcomes import Accepted, Outcome, Picked
+from daemon.core.outcomes import Accepted, Outcome, Picked, Ready
 from daemon.core.policy import Policy
 from daemon.core.recovery import recover, recover_gate, rested
+from daemon.jumps import Jumps
 from daemon.providers import Provider
 from daemon.runner import Performer, Runner
 from daemon.store.port import Paid
@@ -49,9 +51,12 @@ class Supervisor:
         self._clock = clock
         self._performer = performer
         self._providers = providers
-        self._moment = moment
+        self._at = moment
+        self._jumps = Jumps(book, clock, self._clock_was_set)
         self._released = released
         self._runners: dict[int, Runner] = {}
+        self._strangers: set[str] = set()
+        self._unrecorded: Sequence[Paid] = ()
         self._timer: asyncio.Task[None] | None = None
         self._timer_at = float("inf")
         self._pass_due = False
@@ -66,23 +71,36 @@ class Supervisor:
         `unrecorded` are accepted ids that reached paid.jsonl and not the journal: the answers are
         settled now, as they would have been then.
         """
+        self._jumps.start()
+        self._strangers = {job.provider for job in self._book.jobs.values()}
+        self._unrecorded = tuple(unrecorded)
         now = self._clock.now()
         for name in self._providers:
             if events := recover_gate(name, self._book.gate(name), now):
                 self._book.record(events)
-        for paid in unrecorded:
+        self.adopt()
+        failpoints.at("recovery_recorded")
+
+    def adopt(self) -> None:
+        """Go on with the jobs of providers that are there only now: at a start, after a reload.
+
+        None of them is worked on before all are recovered: a request that was out is no new one.
+        """
+        new = {name for name in self._strangers if self._workable(name)}
+        for paid in self._unrecorded:
             job = self._book.jobs.get(paid.job)
-            if job is not None and self._workable(job.provider):
-                self._settle(job, Accepted(paid.remote_id, paid.target))
-        for job in list(self._book.jobs.values()):
-            if not self._workable(job.provider):
-                continue
-            policy, moment = self._policy(job.provider), self._moment(job.provider)
-            if events := recover(job, policy, moment):
+            if job is not None and job.provider in new:
+                self._settle(job, _answer(paid))
+        theirs = [job.id for job in self._book.jobs.values() if job.provider in new]
+        for number in theirs:
+            name = self._book.jobs[number].provider
+            policy, moment = self._policy(name), self._moment(name)
+            if events := recover(self._book.jobs[number], policy, moment):
                 self._book.record(events)
-            self._book.rest(rested(self._book.jobs[job.id], policy, moment))
-        for job in list(self._book.jobs.values()):
-            self._ensure(job)
+            self._book.rest(rested(self._book.jobs[number], policy, moment))
+        self._strangers -= new
+        for number in theirs:
+            self._ensure(self._book.jobs[number])
         self.kick()
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
@@ -91,6 +109,7 @@ class Supervisor:
 
     async def stop(self, grace_s: float) -> None:
         """End every runner; wait up to `grace_s` for submits in flight, as they may be paid."""
+        failpoints.at("stop_begun")
         self._stopping = True
         if self._timer is not None:
             self._timer.cancel()
@@ -103,6 +122,7 @@ class Supervisor:
         limit = max(grace_s, STOP_S_MAX) if in_flight else STOP_S_MAX
         if tasks:
             await self._bounded(tasks, limit)
+        failpoints.at("runners_ended")
 
     async def _bounded(self, tasks: Sequence[asyncio.Task[None]], limit_s: float) -> None:
         """Wait for `tasks`, at most `limit_s`; cut those that are left."""
@@ -123,6 +143,16 @@ class Supervisor:
         for runner in list(self._runners.values()):
             runner.abandon()
 
+    def look_at_clock(self) -> None:
+        """Move what is noted along if the machine's clock was set. Decisions do so themselves."""
+        self._jumps.notice()
+
+    def _clock_was_set(self, by_s: float) -> None:
+        for provider in self._providers.values():
+            provider.submit_pace.next_at += by_s
+            provider.poll_pace.next_at += by_s
+        self.kick()
+
     @property
     def running(self) -> int:
         """How many jobs have a runner."""
@@ -137,7 +167,8 @@ class Supervisor:
         """
         known = self._providers.get(job.provider)
         policy = Policy() if known is None else known.policy
-        events = command(job, asked, policy, self._moment(job.provider), by=by)
+        moment = self._moment(job.provider)
+        events = command(self._book.jobs[job.id], asked, policy, moment, by=by)
         self._book.record(events)
         return self._book.jobs[job.id]
 
@@ -166,7 +197,9 @@ class Supervisor:
         if runner is not None:
             runner.poke()
             return
-        if self._stopping or not self._workable(job.provider) or next_effect(job) is None:
+        if self._stopping or job.provider in self._strangers:
+            return
+        if not self._workable(job.provider) or next_effect(job) is None:
             return
         runner = Runner(
             job.id,
@@ -190,18 +223,19 @@ class Supervisor:
         self._pass_due = False
         if self._stopping:
             return
+        moments = {name: self._moment(name) for name in self._providers}
         now = self._clock.now()
         picked: list[Event] = []
-        for name in self._providers:
-            picked += self._pick(name, now, STARTS_PER_PASS_MAX - len(picked))
+        for name, moment in moments.items():
+            picked += self._pick(name, moment, STARTS_PER_PASS_MAX - len(picked))
         if picked:
             self._book.record(picked)
         if len(picked) >= STARTS_PER_PASS_MAX:
             self.kick()
         self._set_timer(now)
 
-    def _pick(self, name: str, now: float, room_max: int) -> list[Event]:
-        provider, book = self._providers[name], self._book
+    def _pick(self, name: str, moment: Moment, room_max: int) -> list[Event]:
+        provider, book, now = self._providers[name], self._book, moment.now
         limits = provider.policy.limits
         gate = book.gate(name)
         room = min(limits.concurrency - book.slots_taken(name), room_max)
@@ -214,7 +248,7 @@ class Supervisor:
         events: list[Event] = []
         for number in book.backlog.pick(name, room, now):
             provider.submit_pace.take(now)
-            events += settle(book.jobs[number], gate, Picked(), provider.policy, self._moment(name))
+            events += settle(book.jobs[number], gate, Picked(), provider.policy, moment)
         return events
 
     def _set_timer(self, now: float) -> None:
@@ -230,7 +264,7 @@ class Supervisor:
 
     def _next_wakeup(self, now: float) -> float:
         book = self._book
-        times = [book.backlog.next_wakeup(), book.next_slot_at()]
+        times = [book.backlog.next_wakeup(now), book.next_slot_at()]
         for name, provider in self._providers.items():
             if not book.backlog.queued(name):
                 continue
@@ -248,5 +282,17 @@ class Supervisor:
         known = self._providers.get(provider)
         return known is not None and known.engine is not None
 
+    def _moment(self, provider: str) -> Moment:
+        """This moment; what was noted before it is in the same time."""
+        self._jumps.notice()
+        return self._at(provider)
+
     def _policy(self, provider: str) -> Policy:
         return self._providers[provider].policy
+
+
+def _answer(paid: Paid) -> Outcome:
+    """The answer to a paid request, as paid.jsonl has it."""
+    if paid.results:
+        return Ready(paid.results, paid.remote_id or None)
+    return Accepted(paid.remote_id, paid.target)

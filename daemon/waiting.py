@@ -50,7 +50,7 @@ class Waiting:
                 waited = self._clock.monotonic() - started_at
                 timed_out = request.timeout_s is not None and waited >= request.timeout_s
                 if over or timed_out:
-                    await self._book.durable()
+                    await self._book.seen()
                     return {**value, "timed_out": timed_out and not over}
                 left = None if request.timeout_s is None else request.timeout_s - waited
                 await self._next(bell, left)

@@ -9,27 +9,9 @@ from typing import Any
 from daemon.configuration.kinds import Check, choice, is_plain, seconds, text, whole
 from daemon.configuration.places import Place
 from daemon.core.faults import DOS, RULE_PHASES, UNTILS, Rule, pattern
+from daemon.core.kinds import KINDS
 from daemon.core.suggest import did_you_mean, shown
 
-KINDS = (
-    "http",
-    "transport.dns",
-    "transport.connect",
-    "transport.tls",
-    "transport.reset",
-    "transport.timeout.connect",
-    "transport.timeout.read",
-    "transport.timeout.total",
-    "protocol",
-    "provider.failed",
-    "provider.error",
-    "local.decode",
-    "local.nospace",
-    "local.toolarge",
-    "local.io",
-    "internal",
-)
-"""What a fault can be (resilience.md 1.2). An engine may go into more detail behind a dot."""
 RULES_MAX = 200
 _HTTP = re.compile(r"[1-5](?:[0-9]{2}|xx)", re.ASCII)
 

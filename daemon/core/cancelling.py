@@ -17,6 +17,7 @@ from daemon.core.job import (
     Remote,
 )
 from daemon.core.judge import Moment
+from daemon.core.kinds import FOREIGN
 from daemon.core.outcomes import (
     Absent,
     Accepted,
@@ -37,6 +38,25 @@ DOUBT = Rule(
     do="reconcile",
     why="cancelled while the answer was out: it may have been accepted",
 )
+
+
+WITHDRAWN = Fault("submit", "cancelled", message="cancelled before the request left", effect="none")
+
+
+def withdrawn(job: Job) -> bool:
+    """Whether `job` was cancelled with its intent on disk and its request not sent.
+
+    For who would send it, and knows that it isn't out: a start finds the same, and a doubt.
+
+    >>> work = Cancelling(intent=Intent(1, "k", "http://a", "", 5.0))
+    >>> withdrawn(Job(id=1, provider="m", created_at=0.0, updated_at=0.0, work=work))
+    True
+    """
+    match job.work:
+        case Cancelling(intent=Intent(), remote=None, reconcile_at=None):
+            return True
+        case _:
+            return False
 
 
 def decide_cancelling(
@@ -145,7 +165,8 @@ def cancel_doubted(
     'in_doubt'
     """
     fields = {} if error is None else {"error": error}
-    if policy.abilities.lookup and at.now < intent.sent_at + policy.abilities.retention_s:
+    able = policy.abilities.lookup and (error is None or error.kind != FOREIGN)
+    if able and at.now < intent.sent_at + policy.abilities.retention_s:
         looked_up = isinstance(job.work, Cancelling) and job.work.reconcile_at is not None
         wait = policy.limits.poll_interval_s if looked_up else 0.0
         again = Cancelling(intent=intent, reconcile_at=at.now + wait)

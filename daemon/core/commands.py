@@ -104,7 +104,7 @@ def command(job: Job, asked: Command, policy: Policy, at: Moment, *, by: str | N
         case Resolve():
             return (_resolve(job, asked, policy, at.now, by),)
         case Edit():
-            return (_edit(job, asked, at.now, by),)
+            return (_edit(job, asked, policy, at.now, by),)
         case never:
             assert_never(never)
 
@@ -183,6 +183,9 @@ def _resume(
     fields |= reopened(job)
     if remote.results:
         line = stages.begin(job.stages, now, "download", job.attempt)
+        if job.state == "cancelled":
+            # It was to be fetched at next_poll_at. The next look, if the link fails, isn't now.
+            remote = msgspec.structs.replace(remote, next_poll_at=now + limits.poll_interval_s)
         fetched = Downloading(remote, now)
         return change(job, kind, now, "downloading", fetched, stages=line, **fields)
     line = stages.begin(job.stages, now, "generate", job.attempt)
@@ -232,9 +235,7 @@ def _resolve(job: Job, asked: Resolve, policy: Policy, now: float, by: str | Non
 
 def _resolved(job: Job, asked: Resolve, policy: Policy, now: float, by: str | None) -> Event:
     if not isinstance(job.work, InDoubt):
-        raise RefusedError(
-            f"{label(job)} is {job.state}, not in doubt: there is nothing to resolve"
-        )
+        raise RefusedError(f"{label(job)} is {job.state}, not in doubt: nothing is to be resolved")
     intent = job.work.intent
     match asked.how:
         case "attach" if not asked.remote_id:
@@ -275,7 +276,7 @@ def _attempt_of(job: Job, remote_id: str) -> int | None:
     return None
 
 
-def _edit(job: Job, asked: Edit, now: float, by: str | None) -> Event:
+def _edit(job: Job, asked: Edit, policy: Policy, now: float, by: str | None) -> Event:
     work = job.work
     if not isinstance(work, Queued | Held):
         raise RefusedError(f"{label(job)} is {job.state}: only queued and held jobs can be edited")
@@ -291,4 +292,9 @@ def _edit(job: Job, asked: Edit, now: float, by: str | None) -> Event:
         )
     if job.reason is not None:
         changed["reason"] = job.reason
+    if isinstance(work, Held) and work.remote is not None and work.remote.next_poll_at <= now:
+        # A look is due, and may be out right now: this drops it, and the next keeps its distance.
+        later = now + policy.limits.poll_interval_s
+        remote = msgspec.structs.replace(work.remote, next_poll_at=later)
+        work = msgspec.structs.replace(work, remote=remote)
     return change(job, "edited", now, job.state, work, by=by, **changed)

@@ -21,10 +21,11 @@ from daemon.core.job import (
     Preparing,
     Queued,
     Submitting,
+    live_remote,
     streak,
 )
 from daemon.core.judge import Moment, judge
-from daemon.core.outcomes import Accepted, Fault, Outcome, Picked
+from daemon.core.outcomes import Accepted, Fault, Outcome, Picked, Ready
 from daemon.core.policy import IllegalOutcomeError, Policy, Ruling, rule_on
 from daemon.core.preparing import decide_preparing, started
 from daemon.core.running import decide_downloading, decide_generating
@@ -87,6 +88,8 @@ def decide(
     >>> decide(job, Picked(), None, Policy(), Gate(), Moment(5.0))[0].state
     'preparing'
     """
+    if _known_already(job, outcome):
+        return ()
     match job.work:
         case Queued() as queued if isinstance(outcome, Picked):
             return (started(job, queued, at.now),)
@@ -107,6 +110,21 @@ def decide(
             return decide_watched(job, outcome, ruling, policy, at)
         case _:
             raise IllegalOutcomeError(job, outcome)
+
+
+def _known_already(job: Job, outcome: Outcome) -> bool:
+    """Whether this is the acceptance, or the answer, that `job` has: paid.jsonl may name it twice.
+
+    It does after a kill while a start was adopting what an earlier kill had left there.
+    """
+    remote = live_remote(job)
+    match outcome:
+        case Accepted(remote_id=named) if remote is not None:
+            return bool(named) and named == remote.remote_id
+        case Ready(results=results) if isinstance(job.work, Downloading):
+            return results == job.work.remote.results
+        case _:
+            return False
 
 
 def waited(job: Job, now: float, policy: Policy) -> Job:

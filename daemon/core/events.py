@@ -6,6 +6,7 @@ it (docs/protocol.md).
 """
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -106,6 +107,7 @@ CHANGES: tuple[str, ...] = tuple(
     field for field in Event.__struct_fields__ if field in Job.__struct_fields__
 )
 """The fields of an event that are fields of a job: what folding copies."""
+_carried = attrgetter(*CHANGES)
 ATTEMPTS_MAX = 200
 """Records of older attempts are dropped: a job that was refused all week still fits a frame."""
 
@@ -130,11 +132,8 @@ def apply(job: Job, event: Event) -> Job:
     >>> apply(job, Event(at=2.0, type="edited", job=1, priority=5, rev=2)).priority
     5
     """
-    changes = {}
-    for field in CHANGES:
-        value = getattr(event, field)
-        if value is not UNSET:
-            changes[field] = value
+    carried = zip(CHANGES, _carried(event), strict=True)
+    changes = {field: value for field, value in carried if value is not UNSET}
     if event.attempt_record is not UNSET and job.attempts is not UNSET:
         record = event.attempt_record
         kept = tuple(one for one in job.attempts if one.attempt != record.attempt)

@@ -167,7 +167,7 @@ def _queued(job: Job, scene: Scene) -> str:
             )
             if shut.source == "config":
                 until = ""
-            return f"{job.provider} is paused ({shut.cause}){until}: {shut.reason}."
+            return f"{job.provider} is paused ({shut.cause}){until}: {shut.reason.rstrip('.')}."
         case "backoff":
             tries = f"{job.retries} of {job.retries_max}"
             return f"Tried again{_when(job, scene)} (retry {tries}).{_last(job.error)}"

@@ -11,6 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from daemon.core.kinds import FOREIGN
 from daemon.core.outcomes import Fault
 
 Do = Literal["tolerate", "retry", "resubmit", "fail", "pause", "hold", "reconcile"]
@@ -87,6 +88,19 @@ def matches(rule: Rule, fault: Fault) -> bool:
     )
 
 
+def _shut(slug: str, http: str, why: str, *, phase: RulePhase = "submit") -> Rule:
+    """A refusal that no waiting mends: an operator opens the gate."""
+    return Rule(
+        name=f"shared.{slug}",
+        phase=phase,
+        http=http,
+        do="pause",
+        cause="auth",
+        until="operator",
+        why=f"{why}, then `genq resume`",
+    )
+
+
 GUARD = Rule(
     name="guard",
     phase="submit",
@@ -110,6 +124,14 @@ SHARED: tuple[Rule, ...] = (
         why="the request was accepted, but its id was lost: it is not sent again",
     ),
     Rule(
+        name="shared.foreign",
+        kind=FOREIGN,
+        do="hold",
+        reason="lost",
+        why="the mock knows no real task, and a real provider none of the mock's: run the one "
+        "that has it and requeue; --fresh submits, and pays, anew",
+    ),
+    Rule(
         name="shared.prepare-decode",
         phase="prepare",
         kind="local.decode",
@@ -131,33 +153,9 @@ SHARED: tuple[Rule, ...] = (
         limit=2,
         why="a picture could not be made ready",
     ),
-    Rule(
-        name="shared.auth",
-        phase="submit",
-        http="401",
-        do="pause",
-        cause="auth",
-        until="operator",
-        why="the key was refused: set a valid one, then `genqd` reload or `genq resume`",
-    ),
-    Rule(
-        name="shared.forbidden",
-        phase="submit",
-        http="403",
-        do="pause",
-        cause="auth",
-        until="operator",
-        why="the key has no right to this: check the account, then `genq resume`",
-    ),
-    Rule(
-        name="shared.balance",
-        phase="submit",
-        http="402",
-        do="pause",
-        cause="auth",
-        until="operator",
-        why="the account has no balance: top it up, then `genq resume`",
-    ),
+    _shut("auth", "401", "the key was refused: set a valid one, reload"),
+    _shut("forbidden", "403", "the key has no right to this: check the account"),
+    _shut("balance", "402", "the account has no balance: top it up"),
     Rule(
         name="shared.quota",
         phase="submit",
@@ -186,30 +184,22 @@ SHARED: tuple[Rule, ...] = (
         do="retry",
         why="the request surely reached nobody or was surely refused; it is tried again",
     ),
-    Rule(
-        name="shared.lost",
-        phase="poll",
-        http="404",
-        do="hold",
-        reason="lost",
-        why="the provider doesn't know the task any more: requeue asks again, --fresh pays again",
+    *(
+        Rule(
+            name=f"shared.{slug}",
+            phase="poll",
+            http=http,
+            do="hold",
+            reason="lost",
+            why=f"the provider {has} the task: requeue asks again, --fresh pays again",
+        )
+        for slug, http, has in (("lost", "404", "doesn't know"), ("gone", "410", "has dropped"))
     ),
-    Rule(
-        name="shared.gone",
+    _shut(
+        "poll-auth",
+        "401",
+        "the key was refused: set a valid one (the task goes on meanwhile)",
         phase="poll",
-        http="410",
-        do="hold",
-        reason="lost",
-        why="the provider has dropped the task: requeue asks again, --fresh pays again",
-    ),
-    Rule(
-        name="shared.poll-auth",
-        phase="poll",
-        http="401",
-        do="pause",
-        cause="auth",
-        until="operator",
-        why="the key was refused: set a valid one; the task goes on and is asked for meanwhile",
     ),
     Rule(
         name="shared.poll-slow",
@@ -242,6 +232,23 @@ SHARED: tuple[Rule, ...] = (
             why="the result's link has expired; requeue asks the provider for a fresh one",
         )
         for status in ("403", "404", "410")
+    ),
+    Rule(
+        name="shared.private-link",
+        phase="download",
+        kind="local.address",
+        do="hold",
+        reason="download",
+        why="the link leads into a private network: allow the place it names, then requeue",
+    ),
+    Rule(
+        name="shared.missing",
+        phase="download",
+        kind="local.missing",
+        do="hold",
+        reason="link_expired",
+        why="the result that came inside an answer is gone from this machine; "
+        "requeue asks the provider for it again",
     ),
     Rule(
         name="shared.too-large",

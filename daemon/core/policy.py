@@ -211,19 +211,19 @@ def _verdict(
             return Tolerate(wait, counted=False)
         case "reconcile" if fault.phase == "submit":
             return Reconcile()
-        case "tolerate" | "retry" | "reconcile":
+        case "resubmit" if fault.phase != "prepare":
+            used_up = job.retries >= (rule.limit or 0)
+            return _at_limit(fault, limits) if used_up else Resubmit(wait)
+        case "tolerate" | "retry" | "reconcile" | "resubmit":
             if _exhausted(job, fault, rule, limits, tries=tries):
                 return _at_limit(fault, limits)
             return Tolerate(wait) if fault.phase == "poll" else Retry(wait)
-        case "resubmit":
-            used_up = job.retries >= (rule.limit or 0)
-            return _at_limit(fault, limits) if used_up else Resubmit(wait)
         case "pause":
             named, floor = hint_s(fault), rule.wait_s
             after = named if floor is None else max(floor, named or 0.0)
             return Pause(rule.cause, rule.until, after)
         case "hold":
-            return Hold(rule.reason or _HELD_FOR[fault.phase])
+            return Hold(rule.reason or ("download" if fault.phase == "download" else "operator"))
         case "fail":
             return Fail()
         case never:

@@ -36,7 +36,8 @@ def recover(job: Job, policy: Policy, at: Moment) -> tuple[Event, ...]:
     """The events for a job found at start, in the order of their states; most need none.
 
     A submit whose answer was cut is a doubt: looked up where the engine can, else a person's.
-    Polls and downloads go on; a job that only prepared goes back to the queue.
+    Polls and downloads go on; a job that only prepared goes back to the queue. What was sent
+    counts as sent now: how long the daemon was away, only a clock can tell that may have been set.
 
     >>> work = Submitting(Intent(1, "k", "http://a", "", 5.0))
     >>> job = Job(id=1, provider="m", created_at=0.0, updated_at=0.0, state="submitting", work=work)
@@ -50,10 +51,10 @@ def recover(job: Job, policy: Policy, at: Moment) -> tuple[Event, ...]:
             return (to_queue(job, "interrupted", at.now, queued, "interrupted"),)
         case Submitting(intent=intent, reconcile_at=due) if due is None or not able:
             error = STOPPED if due is None else job.error
-            return (doubted(job, intent, policy, at, error=error),)
+            return (doubted(job, _sent_now(intent, at), policy, at, error=error),)
         case Cancelling(intent=Intent() as intent, reconcile_at=due) if due is None or not able:
             error = STOPPED if due is None else job.error
-            return (cancel_doubted(job, intent, policy, at, error=error),)
+            return (cancel_doubted(job, _sent_now(intent, at), policy, at, error=error),)
         case Generating(remote=remote) as generating:
             # Looks that changed nothing were not stored: the last may have been a moment ago.
             if remote.next_poll_at <= at.now:
@@ -61,10 +62,17 @@ def recover(job: Job, policy: Policy, at: Moment) -> tuple[Event, ...]:
                 remote = msgspec.structs.replace(remote, next_poll_at=soonest)
             generating = msgspec.structs.replace(generating, remote=remote)
             return (change(job, "recovered", at.now, "generating", generating),)
-        case Submitting() | Downloading() | Cancelling() as work:
+        case Submitting(intent=Intent() as intent) | Cancelling(intent=Intent() as intent) as work:
+            work = msgspec.structs.replace(work, intent=_sent_now(intent, at))
+            return (change(job, "recovered", at.now, job.state, work),)
+        case Downloading() | Cancelling() as work:
             return (change(job, "recovered", at.now, job.state, work),)
         case _:
             return ()
+
+
+def _sent_now(intent: Intent, at: Moment) -> Intent:
+    return msgspec.structs.replace(intent, sent_at=max(intent.sent_at, at.now))
 
 
 def rested(job: Job, policy: Policy, at: Moment) -> Job:

@@ -249,7 +249,8 @@ def _download_failed(
         case Hold("link_expired") if not work.refreshed and work.remote.remote_id:
             return _refresh(job, work, fields, now)
         case Hold(reason):
-            return to_held(job, now, reason, remote=work.remote, **fields)
+            money = heavier(job.billed, "yes")
+            return to_held(job, now, reason, remote=work.remote, billed=money, **fields)
         case Fail():
             return to_failed(job, now, fields, remote=work.remote, billed="yes")
         case Resubmit(after):

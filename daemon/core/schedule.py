@@ -76,9 +76,9 @@ class Slots:
             del self._lingering[job]
         return len(self._busy) + len(self._lingering)
 
-    def next_free_at(self) -> float | None:
-        """When the next lingering one lets go, or None."""
-        return min(self._lingering.values(), default=None)
+    def next_free_at(self, now: float) -> float | None:
+        """When, after `now`, the next lingering one lets go, or None."""
+        return min((until for until in self._lingering.values() if until > now), default=None)
 
 
 class _Place(Struct, frozen=True):
@@ -209,8 +209,12 @@ class Backlog:
                 del self._due[job]
                 self._line_up(job, due[1])
 
-    def next_wakeup(self) -> float | None:
-        """When the next job that waits for its time is due, or None."""
+    def next_wakeup(self, now: float) -> float | None:
+        """When, after `now`, the next job that waits for its time is due, or None.
+
+        Those that are due line up: for them it is a slot, or the gate, that must be waited for.
+        """
+        self._wake(now)
         while self._later:
             at, job = self._later[0]
             due = self._due.get(job)

@@ -35,6 +35,7 @@ from daemon.core.job import (
     streak,
 )
 from daemon.core.judge import Moment
+from daemon.core.kinds import FOREIGN
 from daemon.core.outcomes import Absent, Accepted, Fault, Interrupted, Outcome, Ready
 from daemon.core.policy import (
     Fail,
@@ -280,7 +281,9 @@ def doubted(
     ('in_doubt', 'unknown')
     """
     now, limits = at.now, policy.limits
-    if policy.abilities.lookup and now < intent.sent_at + policy.abilities.retention_s:
+    foreign = fault is not None and fault.kind == FOREIGN  # nobody here can look it up
+    able = policy.abilities.lookup and not foreign
+    if able and now < intent.sent_at + policy.abilities.retention_s:
         again = isinstance(job.work, Submitting) and job.work.reconcile_at is not None
         backoff = backoff_s(streak(job, "submit"), limits, jitter=at.jitter)
         wait = limits.poll_interval_s + backoff if again else 0.0

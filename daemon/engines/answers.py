@@ -20,6 +20,8 @@ ERROR_BODY_S_MAX = 5.0
 MESSAGE_CHARS_MAX = 2_000
 EXCERPT_CHARS_MAX = 300
 """Of a body that isn't what the provider documents."""
+EXCERPT_BYTES_MAX = 16 * EXCERPT_CHARS_MAX
+"""Of that body, looked at for them."""
 CHUNK_BYTES_MAX = 64 * 1024
 THREAD_BYTES_MIN = 256 * 1024
 """Larger bodies are parsed in a thread: 1 MB takes about 2 ms."""
@@ -28,6 +30,8 @@ HIDDEN = "[hidden]"
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
+_IN_KEYS = "".join(sorted(set(map(chr, range(0x21, 0x7F))) - set("\"',;<>[]{}")))
+"""Characters that the halves of a cut key may have; what stands around a key is none of them."""
 
 
 class TooLongError(Exception):
@@ -129,15 +133,29 @@ def excerpt(body: bytes) -> str:
     >>> excerpt(b""), excerpt(b"upstream  error\\n"), excerpt(b"\\x89PNG\\0")
     ('an empty body', 'upstream error', '5 bytes that are no text')
     """
-    start = body[: 16 * EXCERPT_CHARS_MAX]
+    start = body[:EXCERPT_BYTES_MAX]
     if b"\0" in start:
         return f"{len(body)} bytes that are no text"
     text = start.decode(errors="replace")
+    if len(body) > len(start):
+        text = text.rstrip(_IN_KEYS)
     if title := _TITLE.search(text):
         text = title[1]
     words = html.unescape(_TAG.sub(" ", text)) if "<" in text or title else text
     line = " ".join("".join(one if one.isprintable() else " " for one in words).split())
-    return line[:EXCERPT_CHARS_MAX] or "an empty body"
+    nothing = f"{len(body)} bytes without words" if body.strip() else "an empty body"
+    return beginning(line, EXCERPT_CHARS_MAX) or nothing
+
+
+def beginning(text: str, chars_max: int) -> str:
+    """At most so many characters of `text`, which aren't known to be free of secrets yet.
+
+    What is cut never ends within a word: the first half of a key would not be found any more.
+
+    >>> beginning("bad key: abc-123", 12), beginning("bad key: abc-123", 16)
+    ('bad key: ', 'bad key: abc-123')
+    """
+    return text if len(text) <= chars_max else text[:chars_max].rstrip(_IN_KEYS)
 
 
 def safe(text: str, secrets: Iterable[str]) -> str:

@@ -40,12 +40,12 @@ PROMPT_CHARS_MAX = 512
 PICTURE_BYTES_MAX = 5 * 1024 * 1024
 PICTURE_MIMES = ("image/png", "image/jpeg")
 INTERNATIONAL_HOST = "api.z.ai"
-_SIZES = ("1280x720", "720x1280", "1024x1024", "1920x1080", "1080x1920", "2048x1080", "3840x2160")
-_OLDER_SIZES = (*_SIZES, "720x480", "1280x960", "960x1280")
-_PARAMS: Mapping[str, Param] = {
+SIZES = ("1280x720", "720x1280", "1024x1024", "1920x1080", "1080x1920", "2048x1080", "3840x2160")
+OLDER_SIZES = (*SIZES, "720x480", "1280x960", "960x1280")
+PARAMS: Mapping[str, Param] = {
     "quality": choice("speed", "quality"),
     "with_audio": SWITCH,
-    "size": choice(*_SIZES),
+    "size": choice(*SIZES),
     "fps": choice(30, 60),
     "duration": choice(5, 10),
     "watermark_enabled": SWITCH,
@@ -75,8 +75,8 @@ class CogVideoX:
         """Every problem that the documented limits have with a job."""
         model = params.get("model", self._model)
         models = tuple(dict.fromkeys((*MODELS, self._model)))
-        sizes = _SIZES if model == TWO_FRAMES else _OLDER_SIZES
-        table = {**_PARAMS, "size": choice(*sizes), "model": choice(*filter(None, models))}
+        sizes = SIZES if model == TWO_FRAMES else OLDER_SIZES
+        table = {**PARAMS, "size": choice(*sizes), "model": choice(*filter(None, models))}
         problems = list(problems_of(params, table, elsewhere=_ELSEWHERE))
         if not prompt.strip() and images == 0:
             problems.append(Problem("prompt", "give a prompt, a picture, or both"))
@@ -93,6 +93,10 @@ class CogVideoX:
                 Problem("images", f"{shown(model)} takes {words}, got {images} pictures")
             )
         return problems
+
+    def picture_types(self, params: Mapping[str, Any]) -> frozenset[str]:  # noqa: ARG002 - all the same
+        """PNG and JPEG."""
+        return frozenset(PICTURE_MIMES)
 
     async def choose(self, request: Request) -> str:  # noqa: ARG002 - there is one address
         """The provider's address."""

@@ -17,7 +17,7 @@ from daemon.core.outcomes import Absent, Accepted, Fault, Pending, Ready, Stoppe
 from daemon.core.policy import Abilities
 from daemon.engines.answers import Dialect, Said, text_of
 from daemon.engines.comfyui_answers import Spot, results_of
-from daemon.engines.comfyui_calls import Calls
+from daemon.engines.comfyui_calls import PICTURE_TYPES, Calls
 from daemon.engines.comfyui_errors import RULES, failure_of, in_words, read_error
 from daemon.engines.comfyui_files import WorkflowFiles
 from daemon.engines.comfyui_progress import Progress
@@ -73,6 +73,10 @@ class ComfyUI:
         return list(problems_with(workflow, prompt, params, images))
 
     # ---- where to, and submit ----
+
+    def picture_types(self, params: Mapping[str, Any]) -> frozenset[str]:  # noqa: ARG002 - all the same
+        """What LoadImage opens anywhere."""
+        return frozenset(PICTURE_TYPES.values())
 
     async def choose(self, request: Request) -> str:  # noqa: ARG002 - any server takes any job
         """The server with the shortest queue of those that answer in time.

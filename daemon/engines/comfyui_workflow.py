@@ -30,7 +30,7 @@ PLACEHOLDERS = ("prompt", "negative_prompt", "seed", "name", "width", "height", 
 _PLACEHOLDER = re.compile(r"\{\{([^{}|]+)\}\}")
 """With `|` or more braces inside it is a choice that the server makes itself."""
 _SIDE = whole(1, SIDE_MAX)
-_PARAMS: Mapping[str, Param] = {
+PARAMS: Mapping[str, Param] = {
     "workflow": Param(
         "an absolute path, or the workflow itself", lambda value: isinstance(value, str | dict)
     ),
@@ -139,7 +139,7 @@ def problems_with(
 ) -> Iterator[Problem]:
     """Everything that the workflow can't take of a job, or lacks."""
     own = {name: value for name, value in params.items() if not _is_input(workflow, name, value)}
-    yield from problems_of(own, _PARAMS, _ELSEWHERE)
+    yield from problems_of(own, PARAMS, _ELSEWHERE)
     yield from _problems_with_inputs(workflow, params)
     try:
         used = adjusted(workflow, params).placeholders

@@ -64,6 +64,9 @@ class Coze:
         """Every problem that can be seen from here: a workflow's inputs are its own matter."""
         return list(self._asking.problems(prompt, params, images))
 
+    def picture_types(self, params: Mapping[str, Any]) -> None:
+        """None: what they may be is the workflow's own matter."""
+
     async def choose(self, request: Request) -> str:
         """The address of the job's workflow."""
         return _address(self._base, self._asking.workflow(request.params))

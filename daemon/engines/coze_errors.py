@@ -154,14 +154,6 @@ RULES: tuple[Rule, ...] = (
         do="fail",
         why="the picture can't be sent to this provider: give another one and add the job again",
     ),
-    Rule(
-        name="coze.private-link",
-        phase="download",
-        kind="local.address",
-        do="hold",
-        reason="download",
-        why="the link leads into a private network: allow the place it names, then requeue",
-    ),
 )
 
 

@@ -37,7 +37,7 @@ def _is_ext(value: Any) -> bool:
 
 
 _ID = Param(f"an id of up to {ID_CHARS_MAX} letters and digits", _is_id)
-_PARAMS: Mapping[str, Param] = {
+PARAMS: Mapping[str, Param] = {
     "workflow_id": _ID,
     "bot_id": _ID,
     "app_id": _ID,
@@ -67,8 +67,8 @@ class Asking(Struct, frozen=True, kw_only=True):
             elsewhere[self.prompt_key] = "give it as the job's prompt"
         if self.image_key:
             elsewhere[self.image_key] = "give pictures as the job's images"
-        known = {name: one for name, one in params.items() if name in _PARAMS or name in elsewhere}
-        yield from problems_of(known, _PARAMS, elsewhere=elsewhere)
+        known = {name: one for name, one in params.items() if name in PARAMS or name in elsewhere}
+        yield from problems_of(known, PARAMS, elsewhere=elsewhere)
         if not self.workflow(params):
             yield Problem("params.workflow_id", "name a workflow, here or in the section")
         if all(params.get(name) or getattr(self, name) for name in ("bot_id", "app_id")):
@@ -83,7 +83,7 @@ class Asking(Struct, frozen=True, kw_only=True):
     ) -> dict[str, Any]:
         """The JSON of a run. `key` goes along as the user, whom the debug page shows."""
         params = request.params
-        inputs = {name: one for name, one in params.items() if name not in _PARAMS}
+        inputs = {name: one for name, one in params.items() if name not in PARAMS}
         if request.prompt.strip():
             inputs[self.prompt_key] = request.prompt
         if pictures:

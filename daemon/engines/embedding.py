@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from daemon.core.kinds import FOREIGN
 from daemon.core.outcomes import Fault
 from daemon.engines.engine import Picture
 from daemon.engines.http import Http
+from daemon.engines.targets import foreign
 
 
 class Embedded(Struct, frozen=True):
@@ -58,7 +60,7 @@ async def embed_linked(
     except _FullError:
         return unusable(picture, f"it has more than {bytes_max:,} bytes, the provider's limit")
     if fault is not None:
-        return _not_fetched(picture, fault)
+        return _not_fetched(picture, fault, target)
     content = bytes(memory.content)
     mime = next((one for start, one in mimes.items() if content.startswith(start)), None)
     if mime is None:
@@ -90,8 +92,10 @@ def _names(mimes: Iterable[str]) -> str:
     return " or ".join(mime.removeprefix("image/").upper() for mime in mimes)
 
 
-def _not_fetched(picture: Picture, fault: Fault) -> Fault:
+def _not_fetched(picture: Picture, fault: Fault, target: str) -> Fault:
     """Nothing was asked of the provider yet: the fault is the picture's, and says so."""
+    if fault.kind == FOREIGN:
+        return foreign("submit", target)
     gone = fault.kind in ("local.address", "protocol") or 400 <= (fault.http or 0) < 500
     status = f"HTTP {fault.http}: " if fault.http else ""
     message = f"{picture.source}: {status}{fault.message}"

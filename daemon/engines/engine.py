@@ -67,6 +67,10 @@ class Engine(Protocol):
     def check(self, prompt: str, params: Mapping[str, Any], images: int) -> list[Problem]:
         """Every problem that the provider's documented limits have with a job. No network."""
 
+    def picture_types(self, params: Mapping[str, Any]) -> frozenset[str] | None:
+        """What a picture that is a file may be (`image/png`) for a job with `params`: JPEG at
+        least; None for any. Others are made a JPEG before the engine gets them."""
+
     async def choose(self, request: Request) -> str:
         """The target (base URL) that this request shall go to; it is kept with the job."""
 

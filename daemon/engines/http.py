@@ -14,6 +14,7 @@ from aiohttp import ClientResponse, ClientTimeout, FormData
 from msgspec import Struct
 from yarl import URL
 
+from daemon import failpoints
 from daemon.clock import Clock
 from daemon.core.job import Phase
 from daemon.core.outcomes import Effect, Fault
@@ -35,6 +36,7 @@ from daemon.engines.fetching import Fetcher
 from daemon.engines.guard import Guard
 from daemon.engines.retry_after import header_s, longest
 from daemon.engines.settings import EngineSettings
+from daemon.engines.targets import foreign, is_web
 from daemon.engines.transport import FAILURES, ClosedError, Trip, Ways, kind_of, sentence_of
 
 SECRET_CHARS_MIN = 6
@@ -113,6 +115,8 @@ class Http:
 
     async def send(self, call: Call, *, target: str) -> Answer | Fault:
         """The complete answer to `call` with a 2xx; anything else is a fault."""
+        if not is_web(target):
+            return foreign(call.phase, target)
         trip, limit_s = Trip(), self._limit_s(call)
         try:
             async with asyncio.timeout(limit_s):
@@ -135,6 +139,8 @@ class Http:
         A relative link belongs to the origin of `target`; that origin, and no other, gets the
         configured headers and, if `keyed`, the key. Errors of the sink pass through.
         """
+        if not is_web(target):
+            return foreign("download", target)
         self._guard.trust(target)
         headers = self._keyed if keyed else self._extra
         try:
@@ -183,6 +189,7 @@ class Http:
             trace_request_ctx=trip,
         ) as response:
             trip.answered = True
+            failpoints.at("reply_begun")
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status, headers, await _body(response, call, limit_s))
 

@@ -65,6 +65,10 @@ class Jiekou:
         """Every problem that the documented limits have with a job."""
         return list(problems_with(self._model, prompt, params, images))
 
+    def picture_types(self, params: Mapping[str, Any]) -> frozenset[str]:
+        """What the route of the job's model takes."""
+        return frozenset((find_route(model_of(params, self._model)) or Route()).mimes)
+
     async def choose(self, request: Request) -> str:  # noqa: ARG002 - there is one address
         """The provider's address."""
         return self._target

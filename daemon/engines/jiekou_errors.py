@@ -91,14 +91,6 @@ RULES: tuple[Rule, ...] = (
         do="fail",
         why="the picture can't be sent to this provider: give another one and add the job again",
     ),
-    Rule(
-        name="jiekou.private-link",
-        phase="download",
-        kind="local.address",
-        do="hold",
-        reason="download",
-        why="the link leads into a private network: allow the place it names, then requeue",
-    ),
 )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from daemon import failpoints
 from daemon.clock import Clock
 from daemon.core.faults import Rule
 from daemon.core.job import Phase, Result
@@ -32,6 +33,7 @@ from daemon.engines.mock_settings import (
 )
 from daemon.engines.mock_trouble import Call, Trouble, answered, chance, happens
 from daemon.engines.mock_weather import CLEAR, Script
+from daemon.engines.targets import foreign
 
 TARGET = "mock:"
 _RESULT = re.compile(r"mock:(?P<task>[\w-]+)/(?P<number>[0-9]{1,3})", re.ASCII)
@@ -92,6 +94,9 @@ class MockEngine:
         """Every param that the mock doesn't know or can't make; any prompt and pictures will do."""
         return [] if self._plays_another else list(problems_of(params))
 
+    def picture_types(self, params: Mapping[str, Any]) -> None:
+        """None: any."""
+
     async def choose(self, request: Request) -> str:  # noqa: ARG002 - unused
         """There is only one place to go."""
         return TARGET
@@ -102,7 +107,7 @@ class MockEngine:
         What is accepted is in the ledger, synced, before the answer is given.
         """
         if target != TARGET:
-            return _foreign(target)
+            return foreign("submit", target)
         call = self._trouble.begin(request.job)
         taken = await _take_in(request.pictures)
         if isinstance(taken, Fault):
@@ -133,6 +138,7 @@ class MockEngine:
                 picture_bytes=taken.bytes,
             )
             await self._ledger.append(entry)
+            failpoints.at("mock_accepted")
         except OSError as error:
             return _local(error, "submit", "none")
         return self._trouble.on_answer(call) or Accepted(entry.remote_id, TARGET)
@@ -155,7 +161,9 @@ class MockEngine:
 
     async def poll(self, remote_id: str, *, target: str) -> Pending | Ready | Fault:
         """How the task is doing, by its id and the clock; nothing else has to be remembered."""
-        fate = fate_of(remote_id) if target == TARGET else None
+        if target != TARGET:
+            return foreign("poll", target)
+        fate = fate_of(remote_id)
         if fate is None:
             return _unknown("poll")
         try:
@@ -180,7 +188,9 @@ class MockEngine:
 
         The ledger has its prompt; without it some picture is drawn.
         """
-        place = _RESULT.fullmatch(result.url) if target == TARGET else None
+        if target != TARGET:
+            return foreign("download", target)
+        place = _RESULT.fullmatch(result.url)
         fate = fate_of(place["task"]) if place is not None else None
         if place is None or fate is None or int(place["number"]) >= fate.outputs:
             return _unknown("download")
@@ -209,7 +219,9 @@ class MockEngine:
 
     async def cancel(self, remote_id: str, *, target: str) -> Stopped | Ready | Fault:
         """Stop the task; if it is ready already, its results."""
-        fate = fate_of(remote_id) if target == TARGET else None
+        if target != TARGET:
+            return foreign("poll", target)
+        fate = fate_of(remote_id)
         if fate is None:
             return _unknown("poll")
         try:
@@ -223,7 +235,7 @@ class MockEngine:
     async def lookup(self, key: str, *, target: str) -> Accepted | Absent | Fault:
         """The first task that was accepted with `key`, once it is `register_s` old."""
         if target != TARGET:
-            return _foreign(target)
+            return foreign("submit", target)
         try:
             remote_id = await self._ledger.find(key)
         except OSError as error:
@@ -268,12 +280,6 @@ def _failed(code: str, message: str) -> Fault:
 
 def _unknown(phase: Phase) -> Fault:
     return answered(phase, 404, "mock_unknown", "the mock has no such task")
-
-
-def _foreign(target: str) -> Fault:
-    """A request that was made out to a real provider: the mock can't say what became of it."""
-    message = f"this was meant for {target}; the mock can't tell whether it arrived there"
-    return Fault("submit", "provider.error", code="mock_target", message=message, effect="unknown")
 
 
 def _local(error: OSError, phase: Phase, effect: Effect, what: str = "") -> Fault:

@@ -67,7 +67,7 @@ class Shape(Struct, frozen=True, kw_only=True):
 
 
 _TYPES: Mapping[str, Any] = {one.name: one.type for one in msgspec.structs.fields(Shape)}
-_EXPECTED = {
+EXPECTED = {
     "kind": "image or video",
     "width": "a whole number of pixels from 16 to 4096",
     "height": "a whole number of pixels from 16 to 4096",
@@ -97,7 +97,7 @@ def problems_of(params: Mapping[str, Any]) -> Iterator[Problem]:
             hint = did_you_mean(name, _TYPES) or f"; there are {', '.join(_TYPES)}"
             yield Problem(f"params.{name}", f"unknown param{hint}")
         elif not _fits(name, value):
-            yield Problem(f"params.{name}", f"expected {_EXPECTED[name]}, got {shown(value)}")
+            yield Problem(f"params.{name}", f"expected {EXPECTED[name]}, got {shown(value)}")
 
 
 def _fits(name: str, value: object) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from daemon.core.job import Phase
+from daemon.core.kinds import FOREIGN, KINDS
 from daemon.core.outcomes import Effect, Fault
 from daemon.core.suggest import did_you_mean, shown
 from daemon.core.toml_lines import locate, spell
@@ -22,23 +23,8 @@ TEXT_CHARS_MAX = 2_000
 RETRY_AFTER_S_MAX = 7 * 86_400
 """Longer than any quota that a provider tells."""
 
-KINDS = (
-    "http",
-    "transport.dns",
-    "transport.connect",
-    "transport.tls",
-    "transport.reset",
-    "transport.timeout.connect",
-    "transport.timeout.read",
-    "transport.timeout.total",
-    "protocol",
-    "provider.failed",
-    "provider.error",
-    "local.decode",
-    "local.nospace",
-    "local.io",
-)
-"""What a fault can be (resilience.md 1.2), but for our own bugs."""
+PLAYED = tuple(kind for kind in KINDS if kind not in ("internal", FOREIGN))
+"""What a fault can be, but for our own bugs and tasks of others."""
 _ANSWER_LOST = (
     "transport.reset",
     "transport.timeout.read",
@@ -206,13 +192,13 @@ _Code = _Text | Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _TEXT = f"text of at most {TEXT_CHARS_MAX:,} characters"
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "phase": get_args(Phase),
-    "kind": KINDS,
+    "kind": PLAYED,
     "effect": get_args(Effect),
 }
 _FIELDS: Mapping[str, tuple[str, Any]] = {
     "match": (_TEXT, _Text),
     "phase": (_one_of(_CHOICES["phase"]), Phase),
-    "kind": (_one_of(KINDS), Literal[KINDS]),
+    "kind": (_one_of(PLAYED), Literal[PLAYED]),
     "http": ("a status from 100 to 599", Annotated[int, Meta(ge=100, le=599)]),
     "code": ("text or a whole number", _Code),
     "message": (_TEXT, _Text),

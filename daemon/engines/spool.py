@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import IO
 
+from daemon import failpoints
 from daemon.core.job import Phase, Result
 from daemon.core.outcomes import Effect, Fault
 from daemon.engines.engine import Sink
@@ -94,7 +95,9 @@ class Spool:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
+            failpoints.at("spool_synced")
             unfinished.rename(self._folder / name)
+            failpoints.at("spool_renamed")
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise

@@ -16,6 +16,7 @@ from aiohttp import (
     TraceRequestHeadersSentParams,
 )
 
+from daemon import failpoints
 from daemon.core.outcomes import Effect
 from daemon.engines.guard import ForbiddenAddressError, Guard, GuardedConnector
 
@@ -181,3 +182,4 @@ async def _note_sent(
     params: TraceRequestHeadersSentParams,  # noqa: ARG001 - as aiohttp calls it
 ) -> None:
     context.trace_request_ctx.sent = True
+    failpoints.at("request_leaves")

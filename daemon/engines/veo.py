@@ -26,6 +26,7 @@ from daemon.engines.engine import Picture, Problem, Request, Sink
 from daemon.engines.http import Call, Http
 from daemon.engines.settings import EngineSettings
 from daemon.engines.spool import Spool, is_spooled, not_kept
+from daemon.engines.targets import foreign, is_web
 from daemon.engines.veo_errors import NO_OPERATION, RULES, read_error
 from daemon.engines.veo_request import Variant, body_of, problems_with
 from daemon.engines.veo_results import Made, is_done, made_by, results_of
@@ -70,6 +71,10 @@ class Veo:
         """Every problem that the documented limits have with a job."""
         return list(problems_with(self._variant, prompt, params, images))
 
+    def picture_types(self, params: Mapping[str, Any]) -> frozenset[str]:  # noqa: ARG002 - all the same
+        """PNG and JPEG."""
+        return frozenset(PICTURES.values())
+
     async def choose(self, request: Request) -> str:  # noqa: ARG002 - there is one address
         """The provider's address."""
         return self._target
@@ -95,6 +100,8 @@ class Veo:
 
     async def poll(self, remote_id: str, *, target: str) -> Pending | Ready | Fault:
         """Ask how the operation is doing. Clips inside the answer are on disk before it counts."""
+        if not is_web(target):
+            return foreign("poll", target)
         call = await self._question(remote_id)
         if isinstance(call, Fault):
             return call

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from daemon.core.faults import PauseCause, Rule
-from daemon.engines.answers import Said, text_of
+from daemon.engines.answers import Said, beginning, text_of
 from daemon.engines.retry_after import duration_s, longest
 
 WORDS_CHARS_MAX = 1_200
@@ -125,22 +125,6 @@ RULES: tuple[Rule, ...] = (
         reason="lost",
         why="the task's id is no operation's name: attach the right one",
     ),
-    Rule(
-        name="veo.spool",
-        phase="download",
-        kind="local.missing",
-        do="hold",
-        reason="link_expired",
-        why="the clip that came inside the answer is gone; the provider is asked for it again",
-    ),
-    Rule(
-        name="veo.private-link",
-        phase="download",
-        kind="local.address",
-        do="hold",
-        reason="download",
-        why="the link leads into a private network: allow the place it names, then requeue",
-    ),
 )
 
 
@@ -160,7 +144,7 @@ def read_error(body: Any, now: float) -> Said | None:  # noqa: ARG001 - no messa
     details = _details(error)
     quotas = list(_quotas(details))
     words = text_of(error.get("message"))
-    message = " ".join([words[:WORDS_CHARS_MAX], *(f"[quota {one}]" for one in quotas)])
+    message = " ".join([beginning(words, WORDS_CHARS_MAX), *(f"[quota {one}]" for one in quotas)])
     return Said(_code(error, details), message.strip(), _wait_s(words, details, quotas))
 
 

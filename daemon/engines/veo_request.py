@@ -26,7 +26,7 @@ _SHARED: Mapping[str, Param] = {
     "personGeneration": choice("allow_all", "allow_adult"),
 }
 _BUCKET = matching(lambda one: one.startswith("gs://") and len(one) > 5, "a gs:// address")
-_TABLES: Mapping[Variant, Mapping[str, Param]] = {
+TABLES: Mapping[Variant, Mapping[str, Param]] = {
     "developer": {
         **_SHARED,
         "sampleCount": choice(1),
@@ -59,7 +59,7 @@ def problems_with(
 ) -> Iterator[Problem]:
     """Every problem that the documented limits have with a job."""
     elsewhere = _ELSEWHERE if variant == "platform" else {**_ELSEWHERE, **_ONLY_PLATFORM}
-    yield from problems_of(params, _TABLES[variant], elsewhere)
+    yield from problems_of(params, TABLES[variant], elsewhere)
     yield from _problems_with_pictures(params, images)
     references = params.get("image_role") == "reference"
     if not prompt.strip() and (images == 0 or references):

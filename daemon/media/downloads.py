@@ -4,15 +4,15 @@ import asyncio
 import errno
 import hashlib
 import os
-import shutil
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from daemon import failpoints
 from daemon.core.job import Output
 from daemon.core.limits import check_batch
 from daemon.media.names import output_name
@@ -25,6 +25,9 @@ BUFFER_BYTES_MAX = 1024 * 1024
 NAMES_MAX = 1_000
 """Numbers tried for a file whose name is taken."""
 EXCERPT_CHARS_MAX = 120
+EXCERPT_BYTES_MAX = 64 * EXCERPT_CHARS_MAX
+"""Of what isn't a result, looked at for an excerpt; rather more, so that no secret is cut in two
+before it is hidden."""
 
 
 class FilingError(Exception):
@@ -70,6 +73,7 @@ class Sink:
             raise TooLargeError(f"the result has more than {self._bytes_max:,} bytes, the limit")
         self.bytes += len(chunk)
         self._buffer += chunk
+        failpoints.at("mid_download")
         if len(self._buffer) >= BUFFER_BYTES_MAX:
             full, self._buffer = self._buffer, bytearray()
             self._writing = asyncio.create_task(asyncio.to_thread(self._append, full))
@@ -115,12 +119,16 @@ class Filing:
     """Puts results at `<output_dir>/<folder>/<id>-<name>.<ext>`, readable as `mode` says.
 
     A file that is there is never replaced by other content: a result whose name is taken gets the
-    next free number. The same content again, as after a crash, takes its old place.
+    next free number. The same content again, as after a crash, takes its old place. `hide` takes
+    secrets out of what is quoted of a download: providers echo keys there too.
     """
 
-    def __init__(self, output_dir: Path, *, mode: int = 0o640) -> None:
+    def __init__(
+        self, output_dir: Path, *, mode: int = 0o640, hide: Callable[[str], str] = str
+    ) -> None:
         self._output_dir = output_dir.absolute()
         self._mode = mode
+        self._hide = hide
         self._folder_mode = mode | (mode & 0o444) >> 2 | 0o700  # who may read may enter
         self._naming = threading.Lock()
 
@@ -152,12 +160,14 @@ class Filing:
 
     def _file(self, part: Path, job_id: int, name: str | None, folder: str, index: int) -> Output:
         with _open(part) as file:
-            found = _recognise(file, part)
+            found = _recognise(file, part, self._hide)
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size = os.fstat(file.fileno()).st_size
             os.fchmod(file.fileno(), self._mode)
+            failpoints.at("file_written")
             os.fsync(file.fileno())
+            failpoints.at("file_synced")
         with self._opened(folder) as handle, self._naming:
             names = (
                 output_name(job_id, name, number, found.extension)
@@ -166,8 +176,11 @@ class Filing:
             final = next((each for each in names if _is_free(each, handle, size, sha256)), None)
             if final is None:
                 raise FilingError(f"{NAMES_MAX:,} results of job {job_id} are in {folder} already")
+            failpoints.at("before_rename")
             os.rename(part, final, dst_dir_fd=handle)
+            failpoints.at("after_rename")
             os.fsync(handle)
+            failpoints.at("folder_synced")
         path = self._output_dir / folder / final
         return Output(path=str(path), bytes=size, sha256=sha256, mime=found.mime)
 
@@ -201,16 +214,6 @@ class Filing:
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
-
-
-async def free_bytes(path: Path) -> int:
-    """Bytes that the daemon may still write where `path` is, or will be. Raises OSError."""
-    return await asyncio.to_thread(_free_bytes, path)
-
-
-def _free_bytes(path: Path) -> int:
-    there = next(place for place in (path, *path.absolute().parents) if place.exists())
-    return shutil.disk_usage(there).free
 
 
 def _open(path: Path | str, folder: int | None = None) -> BufferedReader:
@@ -249,7 +252,7 @@ def _is_free(name: str, folder: int, size: int, sha256: str) -> bool:
         return False
 
 
-def _recognise(file: BufferedReader, part: Path) -> Sniffed:
+def _recognise(file: BufferedReader, part: Path, hide: Callable[[str], str]) -> Sniffed:
     """The type of a download. Raises WrongContentError, and removes it, when it is no result."""
     head = file.read(HEAD_BYTES_MAX)
     found = sniff(head)
@@ -257,15 +260,16 @@ def _recognise(file: BufferedReader, part: Path) -> Sniffed:
         part.unlink()
         if not head:
             raise WrongContentError("the download is empty: 0 bytes")
-        raise WrongContentError(f"the download is no result, it begins with: {_excerpt(head)}")
+        words = _excerpt(head, hide)
+        raise WrongContentError(f"the download is no result, it begins with: {words}")
     return found
 
 
-def _excerpt(head: bytes) -> str:
+def _excerpt(head: bytes, hide: Callable[[str], str]) -> str:
     """The beginning of `head` in one safe line: as text, or as numbers where it isn't text."""
-    start = head[: 4 * EXCERPT_CHARS_MAX]
+    start = head[:EXCERPT_BYTES_MAX]
     if b"\0" in start:
         return start[:16].hex(" ")
-    text = start.decode(errors="replace")
+    text = hide(start.decode(errors="replace"))
     printable = (char if char.isprintable() else " " for char in text)
     return " ".join("".join(printable).split())[:EXCERPT_CHARS_MAX]

@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from daemon.media.sniff import PICTURES
+
 if TYPE_CHECKING:
     from PIL import Image
 
+MADE = "image/jpeg"
+"""What `compress` makes, of whatever it is given."""
 QUALITY_FIRST = 85
 """Above it nobody sees a difference: when this fits it is taken."""
 QUALITY_MIN = 40
@@ -39,16 +43,20 @@ class PictureError(Exception):
 class PictureLimits(Struct, frozen=True):
     """What a provider takes (interfaces.md 3, `[pictures]`). `max_kb` counts 1,024 bytes, before
     base64; `max_side` pixels; `max_mpixel` millions of pixels of what is given, not of what is
-    sent. Raises ValueError for a limit that no picture could keep.
+    sent; `types` are those that may be sent, JPEG always among them, for that is what is made of
+    the others. Raises ValueError for a limit that no picture could keep.
     """
 
     max_kb: int = 300
     max_side: int = 1280
     max_mpixel: float = 40
+    types: frozenset[str] = PICTURES
 
     def __post_init__(self) -> None:
         if min(self.max_kb, self.max_side) < 1 or self.max_mpixel <= 0:
             raise ValueError(f"the limits of pictures have to be positive: {self}")
+        if MADE not in self.types:
+            raise ValueError(f"a provider has to take {MADE}: {self}")
 
     @property
     def max_bytes(self) -> int:

@@ -25,6 +25,8 @@ CALL_S_MAX = 60.0
 """Seconds of one call, from its worker's start."""
 CALLS_PER_WORKER_MAX = 200
 """Then a fresh process takes over: what decoders leak goes with the old one."""
+REST_S = 10.0
+"""Seconds after the last call at which idle workers end: each holds some 20 MB."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,7 +40,7 @@ class PoolClosedError(Exception):
 
 class Fitted(Struct, frozen=True):
     """A picture that may be sent: a file of `bytes` bytes. `scaled`: a JPEG made from the
-    original, else the original itself.
+    original, smaller or of the same size, else the original itself.
     """
 
     path: Path
@@ -52,9 +54,18 @@ class Fitted(Struct, frozen=True):
 class PicturePool:
     """At most `workers` processes; what `fit` makes is kept in the folder `cache`."""
 
-    def __init__(self, workers: int, cache: Path, *, call_s_max: float = CALL_S_MAX) -> None:
+    def __init__(
+        self,
+        workers: int,
+        cache: Path,
+        *,
+        call_s_max: float = CALL_S_MAX,
+        rest_s: float = REST_S,
+    ) -> None:
         self._cache = cache
         self._call_s_max = call_s_max
+        self._rest_s = rest_s
+        self._resting: asyncio.TimerHandle | None = None
         # One thread for each worker: it waits at the pipe, and is the queue's other end.
         self._threads = ThreadPoolExecutor(max(1, workers), thread_name_prefix="pictures")
         self._lock = threading.Lock()
@@ -64,7 +75,7 @@ class PicturePool:
         self._fitting: dict[Path, asyncio.Task[Fitted]] = {}
 
     async def fit(self, path: Path, limits: PictureLimits, *, sha256: str | None = None) -> Fitted:
-        """The picture in `path` within `limits`: itself when it fits, else a JPEG that does.
+        """The picture in `path` within `limits`: itself when it fits, type and all, else a JPEG.
 
         The same picture and limits are worked on once, also by callers at the same time; `sha256`,
         where it is known for sure, spares reading the file for it. Raises PictureError when the
@@ -74,6 +85,7 @@ class PicturePool:
         if as_it_is is not None:
             return as_it_is
         content = sha256 or await asyncio.to_thread(_hash, path)
+        # The types aren't in the name: they decide whether a JPEG is made, never which.
         target = self._cache / f"{content}-{limits.max_kb}-{limits.max_side}.jpg"
         task = self._fitting.get(target)
         if task is None:
@@ -91,7 +103,14 @@ class PicturePool:
         if self._closing.is_set():
             raise PoolClosedError(CLOSED)
         loop = asyncio.get_running_loop()
-        result: T = await loop.run_in_executor(self._threads, self._call, function, args, kwargs)
+        try:
+            result: T = await loop.run_in_executor(
+                self._threads, self._call, function, args, kwargs
+            )
+        finally:
+            if self._resting is not None:
+                self._resting.cancel()
+            self._resting = loop.call_later(self._rest_s, self._rest)
         return result
 
     async def prune(self, keep: Collection[str]) -> int:
@@ -107,6 +126,8 @@ class PicturePool:
         with self._lock:
             self._closing.set()
             workers = list(self._workers)
+        if self._resting is not None:
+            self._resting.cancel()
         for worker in workers:
             worker.kill()
         await asyncio.to_thread(self._threads.shutdown)
@@ -178,6 +199,16 @@ class PicturePool:
         if not usable:
             worker.end()
 
+    def _rest(self) -> None:
+        """Nobody has needed a worker for a while: those that are idle end."""
+        if self._closing.is_set():
+            return
+        with self._lock:
+            idle, self._idle = self._idle, []
+            self._workers.difference_update(idle)
+        for worker in idle:
+            self._threads.submit(worker.end)
+
     def _prune(self, keep: Collection[str], fitting_now: Collection[str]) -> int:
         removed = 0
         for path in list(self._cache.iterdir()) if self._cache.is_dir() else []:
@@ -202,7 +233,8 @@ def _inspect(path: Path, limits: PictureLimits) -> Fitted | None:
     if found.width is None or found.height is None:
         raise PictureError(f"the {found.mime} is damaged: its header gives no size")
     check_pixels(found.width, found.height, limits.max_mpixel)
-    if size > limits.max_bytes or max(found.width, found.height) > limits.max_side:
+    too_large = size > limits.max_bytes or max(found.width, found.height) > limits.max_side
+    if too_large or found.mime not in limits.types:
         return None
     return Fitted(path, found.mime, found.width, found.height, size, scaled=False)
 

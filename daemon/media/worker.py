@@ -1,7 +1,8 @@
 """A process that decodes and draws, so that no hostile picture and no long encode meets the loop.
 
-It is forked from multiprocessing's fork server, which has Pillow loaded already: the daemon itself
-never imports it. A worker ends by itself when the daemon's end of its pipe is gone.
+It is a Python of its own, which loads Pillow with its first call: the daemon itself never does. A
+fork server would start it sooner, and take more memory than it for as long as the daemon lives. A
+worker ends by itself when the daemon's end of its pipe is gone.
 """
 
 import contextlib
@@ -22,17 +23,6 @@ NICENESS = 5
 """Workers yield to the daemon's loop when the machine is busy."""
 END_S_MAX = 2.0
 """Seconds that an idle worker gets to end before it is killed."""
-_PRELOADED = [
-    "PIL.ImageDraw",
-    "PIL.ImageFont",
-    "PIL.ImageOps",
-    "PIL.BmpImagePlugin",
-    "PIL.GifImagePlugin",
-    "PIL.JpegImagePlugin",
-    "PIL.PngImagePlugin",
-    "PIL.WebPImagePlugin",
-    "daemon.media.worker",
-]
 _starting = threading.Lock()
 
 
@@ -51,18 +41,14 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("forkserver")
+        context = multiprocessing.get_context("spawn")
         self.calls = 0
         self.broken = False
         self._pipe, theirs = context.Pipe()
         # Not by two threads at once: multiprocessing looks at all its children while it starts one.
         with theirs, _starting:
-            context.set_forkserver_preload(_PRELOADED)
             self._process = context.Process(target=serve, args=(theirs,), daemon=True)
-            try:
-                self._process.start()
-            except EOFError as error:
-                raise OSError("the fork server ended while it started a worker") from error
+            self._process.start()
 
     def call(
         self,

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from daemon import failpoints
 from daemon.core.events import Event
 from daemon.core.gate import Gate
 from daemon.core.job import Job
@@ -111,6 +112,7 @@ def restore(state_dir: Path, source: Path, *, now: float) -> RestoreReport:
             _copy(source, prepared)
             report = _revived(prepared, state_dir, now)
             sync_file(prepared)
+            failpoints.at("restore_revived")
             aside += installing.install(state_dir, prepared, now=now)
             opening.mark_stop(state_dir)
     finally:

@@ -10,10 +10,11 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-PATIENCE_S = 0.001
-"""The loop goes on for so long before it stands still, and in between."""
+PATIENCE_S = 0.01
+"""The loop goes on for so long before it stands still, and in between. A loop that waits for the
+disk lets go by itself; only one that never does has to be stopped, and that costs it its time."""
 STAND_S = 0.002
-"""For so long at most: about as a busy thread would take by itself, were it fair."""
+"""For so long at most: a commit of what waits takes about as long."""
 
 
 class Timer(Protocol):

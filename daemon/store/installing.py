@@ -10,6 +10,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+from daemon import failpoints
 from daemon.store.connections import beside, sync_folder
 
 JOURNAL_FILE = "journal.sqlite3"
@@ -25,6 +26,7 @@ def install(folder: Path, prepared: Path, *, now: float) -> list[Path]:
     """
     prepared.rename(folder / f"restored-{_free_stamp(folder, now)}.sqlite3")
     sync_folder(folder)
+    failpoints.at("restore_pending")
     return finish(folder)
 
 
@@ -42,8 +44,10 @@ def finish(folder: Path) -> list[Path]:
             if beside(journal, suffix).exists():
                 beside(journal, suffix).rename(beside(aside, suffix))
         sync_folder(folder)
+        failpoints.at("restore_set_aside")
         pending.rename(journal)
         sync_folder(folder)
+        failpoints.at("restore_in_place")
         moved += [path for suffix in _SUFFIXES if (path := beside(aside, suffix)).exists()]
     return sorted(moved)
 

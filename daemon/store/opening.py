@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from daemon import failpoints
 from daemon.core.job import Intent, Job
 from daemon.store import installing, schema
 from daemon.store.connections import (
@@ -48,13 +49,22 @@ def open_folder(folder: Path, upgrades: Sequence[str], *, now: float) -> Loaded:
             raise StoreUnwritableError(f"{journal}: can't be written")
         if fresh and wal_bytes(journal):
             raise damaged(journal, f"it is empty or missing, but {journal.name}-wal is there")
-        if fresh and journal.exists() and read_paid(folder / PAID_FILE)[0]:
-            raise damaged(journal, f"it is empty, but {PAID_FILE} tells of accepted jobs")
+        if fresh and _anything_paid(folder / PAID_FILE):
+            what = "empty" if journal.exists() else "gone"
+            raise damaged(
+                journal,
+                f"it is {what}, but {PAID_FILE} tells of accepted jobs; move that away only to "
+                "begin anew",
+            )
         known = len(upgrades)
         if fresh or check(journal, known, thorough=suspect) != (known, "wal"):
             _prepare(journal, upgrades, now=now)
         _forget_stop(folder)
         return _load(folder, journal, unclean=left is None and not fresh)
+
+
+def _anything_paid(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0 and bool(read_paid(path)[0])
 
 
 def check(journal: Path, known: int, *, thorough: bool) -> tuple[int, str]:
@@ -82,6 +92,7 @@ def _prepare(journal: Path, upgrades: Sequence[str], *, now: float) -> None:
         if 0 < old < len(upgrades):
             name = f"version-{old}-{installing.stamp(now)}.sqlite3"
             copy(connection, journal.with_name(name), journal)
+        failpoints.at("migration_begun")
         schema.migrate(connection, upgrades)
     finally:
         connection.close()
@@ -104,8 +115,11 @@ def copy(source: sqlite3.Connection, to: Path, original: Path) -> None:
             quick_check(target, original)
         finally:
             target.close()
+        failpoints.at("backup_copied")
         sync_file(temp)
+        failpoints.at("backup_synced")
         temp.replace(to)
+        failpoints.at("backup_in_place")
     finally:
         temp.unlink(missing_ok=True)
     sync_folder(to.parent)
@@ -156,6 +170,7 @@ def awaits(job: Job, line: Paid) -> bool:
 def mark_stop(folder: Path) -> None:
     """Note that the journal was closed in order, durably. Raises OSError."""
     temp = folder / (STOPPED_FILE + ".part")
+    failpoints.at("journal_closed")
     temp.write_text(_look(folder / installing.JOURNAL_FILE), encoding="ascii")
     sync_file(temp)
     temp.replace(folder / STOPPED_FILE)

@@ -8,11 +8,14 @@ from msgspec import Struct
 
 from daemon.core.events import Event
 from daemon.core.gate import Gate
-from daemon.core.job import Job
+from daemon.core.job import Job, Result
 
 
 class Paid(Struct, frozen=True):
-    """One accepted id: a line of paid.jsonl, on disk before the fact is in the journal."""
+    """One accepted id: a line of paid.jsonl, on disk before the fact is in the journal.
+
+    `results` are those of a synchronous answer, which has no id to ask for.
+    """
 
     at: float
     job: int
@@ -21,6 +24,7 @@ class Paid(Struct, frozen=True):
     target: str
     remote_id: str
     provider: str
+    results: tuple[Result, ...] = ()
 
 
 class Batch(Struct, frozen=True):

@@ -7,12 +7,19 @@ from pathlib import Path
 
 BALLAST_FILE = "ballast"
 BALLAST_BYTES = 16 * 1024 * 1024
+DISK_SHARE = 16
+"""A small disk keeps one part in so many as its reserve."""
+START_BYTES = 1024 * 1024
+"""A start writes less than this before the journal can say that its disk is full."""
 
 
 class Reserve:
-    """The reserve in `folder`. Blocks; one thread at a time."""
+    """The reserve in `folder`, of `size_bytes`: else of BALLAST_BYTES, or less on a small disk.
 
-    def __init__(self, folder: Path, size_bytes: int = BALLAST_BYTES) -> None:
+    Blocks; one thread at a time.
+    """
+
+    def __init__(self, folder: Path, size_bytes: int | None = None) -> None:
         self._path = folder / BALLAST_FILE
         self._bytes = size_bytes
 
@@ -22,9 +29,11 @@ class Reserve:
             return True
         temp = self._path.with_name(BALLAST_FILE + ".part")
         try:
-            if shutil.disk_usage(self._path.parent).free < 2 * self._bytes:
+            disk = shutil.disk_usage(self._path.parent)
+            size = self._bytes or min(BALLAST_BYTES, disk.total // DISK_SHARE)
+            if disk.free < 2 * size:
                 return False
-            _allocate(temp, self._bytes)
+            _allocate(temp, size)
             temp.replace(self._path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -38,6 +47,12 @@ class Reserve:
             self._path.unlink()
             return True
         return False
+
+    def lend(self) -> None:
+        """Delete the reserve if there is no room to start: a full disk must not keep one out."""
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(self._path.parent).free < START_BYTES:
+                self.spend()
 
 
 def _allocate(path: Path, size_bytes: int) -> None:

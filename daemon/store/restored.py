@@ -205,5 +205,10 @@ def _remote(job: Job, news: Sequence[Paid], now: float) -> Remote | None:
 
 def _task(line: Paid, now: float) -> Remote:
     return Remote(
-        line.key, line.target, line.remote_id, accepted_at=line.at, next_poll_at=now + WATCH_S
+        line.key,
+        line.target,
+        line.remote_id,
+        accepted_at=line.at,
+        next_poll_at=now + WATCH_S,
+        results=line.results,
     )

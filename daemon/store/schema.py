@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from daemon import failpoints
 from daemon.store.port import StoreError
 
 APPLICATION_ID = 0x67656E71
@@ -58,6 +59,7 @@ def migrate(connection: sqlite3.Connection, upgrades: Sequence[str]) -> None:
                 f"BEGIN IMMEDIATE;\n{step}\n;PRAGMA application_id = {APPLICATION_ID};\n"
                 f"PRAGMA user_version = {number};\nCOMMIT;"
             )
+            failpoints.at("migration_step")
         except sqlite3.Error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

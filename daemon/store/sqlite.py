@@ -20,10 +20,12 @@ from daemon.core.job import Job
 from daemon.store import opening, schema
 from daemon.store.backup import backup_journal
 from daemon.store.connections import (
+    DAMAGED,
     beside,
     connect_reader,
     connect_writer,
     damaged,
+    primary,
     told,
     translate,
 )
@@ -38,7 +40,7 @@ from daemon.store.queries import (
     prune_events,
     read_numbers,
 )
-from daemon.store.reserve import BALLAST_BYTES, Reserve
+from daemon.store.reserve import Reserve
 from daemon.store.writer import IDLE_S, RETRY_S, Chore, Entry, Writer, stalled
 
 CLOSE_WAIT_S = 20.0
@@ -62,7 +64,7 @@ class SqliteStore:
         connect: Callable[[Path], sqlite3.Connection] = connect_writer,
         retry_s: float = RETRY_S,
         idle_s: float = IDLE_S,
-        ballast_bytes: int = BALLAST_BYTES,
+        ballast_bytes: int | None = None,
     ) -> None:
         self._folder = state_dir
         self._journal = state_dir / JOURNAL_FILE
@@ -208,19 +210,32 @@ class SqliteStore:
 
     def died(self, error: Exception, entries: list[Entry]) -> None:
         """Let everybody who waits know that nothing is stored any more."""
-        detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        self._broken = f"{self._journal}: {detail}; nothing more can be stored"
+        why = self._epitaph(error)
         left = self._writer.left() if self._writer is not None else []
         for item in (*entries, *left):
             if not item.done.done():
-                item.done.set_exception(StoreError(self._broken))
+                item.done.set_exception(StoreError(str(why)))
+        self._end(why)
+
+    def _epitaph(self, error: Exception) -> StoreError:
+        if isinstance(error, sqlite3.Error) and primary(error) in DAMAGED:
+            return translate(error, self._journal)
+        detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return StoreError(f"{self._journal}: {detail}; nothing more can be stored")
+
+    def _end(self, why: StoreError) -> None:
+        """Nothing is stored from now on; say so, once."""
+        if self._broken is not None:
+            return
+        self._broken = str(why)
         if not self._closing:
             for callback in self._fatal_listeners:
-                callback(StoreError(self._broken))
+                callback(why)
 
     # ---- in threads ----
 
     def _open(self) -> Loaded:
+        self._reserve.lend()
         loaded = opening.open_folder(self._folder, schema.steps(), now=self._clock.now())
         with told(self._journal):
             self._paid = PaidFile(self._folder / PAID_FILE)
@@ -230,7 +245,11 @@ class SqliteStore:
         return loaded
 
     async def _read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        return await asyncio.to_thread(self._query, query)
+        try:
+            return await asyncio.to_thread(self._query, query)
+        except StoreDamagedError as error:
+            self._end(error)  # what is paid must not rest on it any longer
+            raise
 
     def _query(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         with self._lock:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from daemon import failpoints
 from daemon.store.connections import fold, primary
 from daemon.store.groups import Group
 from daemon.store.handover import Handover
@@ -177,8 +178,12 @@ class Writer:
     def _store(self, first: Entry) -> None:
         group = self._gather(first)
         if group.paid:
+            failpoints.at("before_paid_line")
             self._insist(lambda: self._paid.append(group.paid))
+            failpoints.at("after_paid_line")
+        failpoints.commit("before", group.lines)
         self._insist(lambda: group.write(self._open()))
+        failpoints.commit("after", group.lines)
         entries, self._taken = self._taken, []
         self._unfolded = True
         self._tell(self._stored, entries, group)

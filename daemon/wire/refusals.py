@@ -15,6 +15,7 @@ ErrorCode = Literal[
     "bad_query",
     "bad_jobs",
     "limit",
+    "no_space",
     "stopping",
     "internal",
 ]

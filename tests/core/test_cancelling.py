@@ -10,6 +10,7 @@ import pytest
 from daemon.core.commands import Cancel
 from daemon.core.effects import Fetch, Lookup, Poll, Stop
 from daemon.core.job import Cancelling, Finished, Held, InDoubt, Job, Preparing, Queued
+from daemon.core.kinds import FOREIGN
 from daemon.core.machine import next_effect
 from daemon.core.outcomes import (
     Absent,
@@ -278,3 +279,11 @@ def test_a_cancel_ends_from_every_live_state(job: Job, policy: Policy) -> None:
         then = after(then.job, fair(then.job, policy), policy, now=now)
     assert then.job.state == "cancelled"
     assert then.job.billed is not None
+
+
+def test_a_cancelled_doubt_of_another_kind_of_provider_is_a_persons_matter() -> None:
+    able = Policy(abilities=Abilities(lookup=True))
+    looking = cancelling(Cancelling(intent=INTENT, reconcile_at=NOW))
+    foreign = Fault("submit", FOREIGN, effect="unknown")
+    assert after(looking, foreign, able).job.state == "in_doubt"
+    assert after(looking, lost(), able).job.state == "cancelling"

@@ -10,23 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.core.faults import DOS, GUARD, LAST_RESORT, SHARED, Rule, classify, matches
+from daemon.core.kinds import KINDS
 from daemon.core.outcomes import Fault
 from tests.core.jobs import download_fault, lost, poll_fault, refusal
 
 PHASES = ("prepare", "submit", "poll", "download")
-KINDS = (
-    "http",
-    "transport.dns",
-    "transport.timeout.read",
-    "protocol",
-    "provider.failed",
-    "provider.error",
-    "local.decode",
-    "local.nospace",
-    "local.io",
-    "local.toolarge",
-    "internal",
-)
 STATUSES = (None, 400, 401, 402, 403, 404, 408, 409, 410, 422, 429, 434, 500, 502, 503, 504)
 FAULTS = [
     Fault(phase, kind, http=http if kind == "http" else None, effect=effect)  # type: ignore[arg-type]

@@ -33,6 +33,7 @@ from tests.core.jobs import (
     generating,
     lost,
     poll_fault,
+    preparing,
     refusal,
     submitting,
     unreached,
@@ -54,7 +55,7 @@ def verdict(job: Job, fault: Fault, rule: Rule | None = None, **limits: Any) -> 
         ("retry", download_fault(500), Retry(0.0)),
         ("resubmit", poll_fault(504), Resubmit(10.0)),
         ("fail", poll_fault(504), Fail()),
-        ("hold", poll_fault(504), Hold("poll_limit")),
+        ("hold", poll_fault(504), Hold("operator")),
         ("hold", download_fault(500), Hold("download")),
         ("hold", refusal(503), Hold("operator")),
         ("reconcile", refusal(503), Reconcile()),
@@ -103,6 +104,13 @@ def test_a_limit_with_a_live_task_holds_and_with_none_fails(
 ) -> None:
     rule = Rule(name="r", do="retry", limit=0)
     assert verdict(generating(), fault, rule, on_limit=on_limit) == expected
+
+
+def test_a_resubmit_before_the_first_submit_is_a_retry_that_ends() -> None:
+    rule, fault = Rule(name="r", do="resubmit", limit=1), Fault("prepare", "local.io")
+    policy = Policy(rules=(rule,))
+    assert rule_on(preparing(), fault, policy, jitter=0.0).verdict == Retry(0.0)
+    assert rule_on(preparing(), fault, policy, jitter=0.0, tries=1).verdict == Fail()
 
 
 def test_a_limit_of_one_in_a_row_stops_at_the_first_error() -> None:

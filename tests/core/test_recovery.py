@@ -20,7 +20,7 @@ from daemon.core.job import (
 )
 from daemon.core.judge import Moment
 from daemon.core.machine import fold, next_effect
-from daemon.core.policy import Abilities, Policy
+from daemon.core.policy import Abilities, Policy, absence_counts_at
 from daemon.core.recovery import recover, recover_gate, rested
 from tests.core.jobs import (
     INTENT,
@@ -43,6 +43,7 @@ from tests.core.jobs import (
 )
 
 ABLE = Policy(abilities=Abilities(lookup=True))
+SENT_NOW = msgspec.structs.replace(INTENT, sent_at=NOW)
 
 
 def restarted(job: Job, policy: Policy | None = None, now: float = NOW) -> Job:
@@ -51,7 +52,7 @@ def restarted(job: Job, policy: Policy | None = None, now: float = NOW) -> Job:
 
 def test_a_submit_that_was_cut_is_a_doubt_and_is_not_sent() -> None:
     job = restarted(submitting())
-    assert (job.state, job.work, job.billed) == ("in_doubt", InDoubt(INTENT), "unknown")
+    assert (job.state, job.work, job.billed) == ("in_doubt", InDoubt(SENT_NOW), "unknown")
     assert job.error is not None
     assert "stopped before the answer" in job.error.message
     assert next_effect(job) is None
@@ -59,18 +60,25 @@ def test_a_submit_that_was_cut_is_a_doubt_and_is_not_sent() -> None:
 
 def test_a_submit_that_was_cut_is_looked_up_where_that_is_possible() -> None:
     job = restarted(submitting(), ABLE)
-    assert next_effect(job) == Lookup(INTENT, NOW)
+    assert next_effect(job) == Lookup(SENT_NOW, NOW)
+
+
+@pytest.mark.parametrize("due", [None, NOW - 5.0])
+def test_how_long_the_daemon_was_away_proves_nothing_about_a_request(due: float | None) -> None:
+    job = restarted(submitting(Submitting(INTENT, due)), ABLE, now=NOW + 86_400.0)
+    assert isinstance(job.work, Submitting)
+    assert absence_counts_at(job.work.intent, ABLE) == NOW + 86_400.0 + 600.0 + 30.0
 
 
 def test_a_submit_that_was_cut_is_sent_once_more_where_an_operator_chose_that() -> None:
     resubmit = limited(on_unknown="resubmit")
-    assert restarted(submitting(), resubmit).work == Queued("backoff", NOW, INTENT)
+    assert restarted(submitting(), resubmit).work == Queued("backoff", NOW, SENT_NOW)
     assert restarted(submitting(Submitting(RESENT)), resubmit).state == "in_doubt"
 
 
 @pytest.mark.parametrize("work", [Submitting(INTENT, NOW + 5.0)])
 def test_a_lookup_goes_on_unless_the_engine_can_do_none_any_more(work: Submitting) -> None:
-    assert restarted(submitting(work), ABLE).work == work
+    assert restarted(submitting(work), ABLE).work == Submitting(SENT_NOW, work.reconcile_at)
     assert restarted(submitting(work, error=None)).state == "in_doubt"
 
 
@@ -79,10 +87,10 @@ def test_a_cancelled_submit_that_was_cut_is_a_doubt_too() -> None:
     job = restarted(out)
     assert (job.state, job.billed) == ("in_doubt", "unknown")
     assert job.error is not None
-    assert next_effect(restarted(out, ABLE)) == Lookup(INTENT, NOW)
+    assert next_effect(restarted(out, ABLE)) == Lookup(SENT_NOW, NOW)
     looking = cancelling(Cancelling(intent=INTENT, reconcile_at=NOW + 5.0))
     assert restarted(looking).state == "in_doubt"
-    assert restarted(looking, ABLE).work == looking.work
+    assert restarted(looking, ABLE).work == Cancelling(intent=SENT_NOW, reconcile_at=NOW + 5.0)
 
 
 def test_a_job_that_only_prepared_queues_again_and_lost_nothing() -> None:

@@ -296,7 +296,7 @@ def test_a_download_is_retried_and_then_held_with_everything_that_is_known() -> 
         assert then.work.fetch_at == NOW + 2.0**tries
         job = then.job
     then = after(job, download_fault(None))
-    assert (then.job.state, then.job.reason) == ("held", "download")
+    assert (then.job.state, then.job.reason, then.job.billed) == ("held", "download", "yes")
     assert then.work.remote.results == RESULTS
     assert next_effect(then.job) is None
 

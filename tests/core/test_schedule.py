@@ -74,18 +74,26 @@ def test_a_job_waits_for_its_time_and_then_for_its_turn() -> None:
     scheduled = waiting(2, not_before_at=NOW + 5.0)
     backlog = backlog_of(backoff, scheduled, waiting(3))
     assert backlog.pick("m", 9, NOW) == [3]
-    assert backlog.next_wakeup() == NOW + 5.0
+    assert backlog.next_wakeup(NOW) == NOW + 5.0
     assert backlog.pick("m", 9, NOW + 5.0) == [2]
-    assert backlog.next_wakeup() == NOW + 9.0
+    assert backlog.next_wakeup(NOW) == NOW + 9.0
     assert backlog.pick("m", 9, NOW + 9.0) == [1]
-    assert backlog.next_wakeup() is None
+    assert backlog.next_wakeup(NOW) is None
+
+
+def test_a_job_that_is_due_and_finds_no_room_is_not_waited_for_again() -> None:
+    """Else a pass would be followed by the next at once, for as long as the gate is shut."""
+    backlog = backlog_of(waiting(1, not_before_at=NOW + 5.0), waiting(2, not_before_at=NOW + 9.0))
+    assert backlog.next_wakeup(NOW + 6.0) == NOW + 9.0
+    assert backlog.next_wakeup(NOW + 9.0) is None
+    assert backlog.pick("m", 9, NOW + 9.0) == [1, 2]
 
 
 def test_a_job_that_left_is_not_waited_for() -> None:
     backlog = backlog_of(waiting(1, not_before_at=NOW + 5.0), waiting(2))
     for number in (1, 2, 3):
         backlog.remove(number)
-    assert backlog.next_wakeup() is None
+    assert backlog.next_wakeup(NOW) is None
     assert backlog.pick("m", 9, NOW + 9.0) == []
     assert backlog.queued("m") == 0
 
@@ -93,7 +101,7 @@ def test_a_job_that_left_is_not_waited_for() -> None:
 def test_a_later_time_replaces_an_earlier_one() -> None:
     backlog = backlog_of(waiting(1, not_before_at=NOW + 5.0))
     backlog.put(waiting(1, not_before_at=NOW + 50.0), (), NOW)
-    assert backlog.next_wakeup() == NOW + 50.0
+    assert backlog.next_wakeup(NOW) == NOW + 50.0
     assert backlog.pick("m", 1, NOW + 6.0) == []
 
 
@@ -204,12 +212,19 @@ def test_a_slot_is_taken_as_long_as_the_provider_may_be_at_work(job: Job, until:
     assert slot_until(job, 300.0) == until
 
 
+def test_a_slot_whose_time_is_over_is_not_waited_for_though_nobody_counted() -> None:
+    slots = Slots()
+    slots.put(generating(), 300.0)
+    slots.put(msgspec.structs.replace(cancelled(), id=2), 300.0)
+    assert slots.next_free_at(NOW + 295.0) is None
+
+
 def test_lingering_slots_are_let_go_when_their_time_is_over() -> None:
     slots = Slots()
     slots.put(generating(), 300.0)
     slots.put(msgspec.structs.replace(cancelled(), id=2), 300.0)
-    assert (slots.taken(NOW), slots.next_free_at()) == (2, NOW + 295.0)
-    assert (slots.taken(NOW + 295.0), slots.next_free_at()) == (1, None)
+    assert (slots.taken(NOW), slots.next_free_at(NOW)) == (2, NOW + 295.0)
+    assert (slots.taken(NOW + 295.0), slots.next_free_at(NOW + 295.0)) == (1, None)
     slots.put(downloading(Downloading(READY_REMOTE, NOW)), 300.0)
     assert slots.taken(NOW) == 0
 

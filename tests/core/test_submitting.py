@@ -11,6 +11,7 @@ from daemon.core.effects import Lookup, Submit
 from daemon.core.faults import Rule
 from daemon.core.gate import Closure, Gate
 from daemon.core.job import Downloading, Failure, Generating, InDoubt, Queued, Submitting
+from daemon.core.kinds import FOREIGN
 from daemon.core.machine import next_effect
 from daemon.core.outcomes import (
     Absent,
@@ -355,3 +356,11 @@ def test_a_message_from_outside_is_cut_to_what_a_job_may_keep() -> None:
 def test_no_submit_is_retried_when_the_section_says_none() -> None:
     policy = Policy(limits=Limits(submit_retries=0))
     assert after(submitting(retries_max=0), refusal(503), policy).job.state == "failed"
+
+
+def test_a_doubt_of_another_kind_of_provider_is_not_looked_up_for_days() -> None:
+    able = Policy(abilities=Abilities(lookup=True))
+    looking = submitting(Submitting(INTENT, reconcile_at=NOW))
+    foreign = Fault("submit", FOREIGN, effect="unknown")
+    assert after(looking, foreign, able).job.state == "in_doubt"
+    assert after(looking, lost(), able).job.state == "submitting"

@@ -5,11 +5,13 @@ import msgspec
 import pytest
 
 from daemon.admission import Admission, Known, admit
+from daemon.core.commands import Edit
 from daemon.core.job import Image
 from daemon.core.policy import Policy
 from daemon.engines.engine import Problem
 from daemon.media.pictures import PictureLimits
 from daemon.providers import Provider, Shut
+from daemon.weighing import check_rows, edit_problem
 from daemon.wire.messages import Row
 
 
@@ -22,10 +24,8 @@ class Picky:
 
 
 def provider(name: str, **fields: Any) -> Provider:
-    fields.setdefault("engine", Picky())
-    return Provider(
-        name, kind="mock", policy=Policy(), params={}, pictures=PictureLimits(), **fields
-    )
+    given = {"engine": Picky(), "params": {}, **fields}
+    return Provider(name, kind="mock", policy=Policy(), pictures=PictureLimits(), **given)
 
 
 PROVIDERS = {
@@ -36,12 +36,16 @@ PROVIDERS = {
 KNOWN = Known(PROVIDERS, {"old": 3}.get, {3, 4}.__contains__, 10, 500.0, "ana")
 
 
+def weighed(*rows: Row) -> Admission:
+    return admit(rows, check_rows(rows, PROVIDERS), KNOWN)
+
+
 def refusals(*rows: Row) -> list[tuple[int | None, str | None, str]]:
-    return [(one.row, one.field, one.message) for one in admit(rows, KNOWN).problems]
+    return [(one.row, one.field, one.message) for one in weighed(*rows).problems]
 
 
 def admitted(*rows: Row) -> Admission:
-    admission = admit(rows, KNOWN)
+    admission = weighed(*rows)
     assert admission.problems == ()
     return admission
 
@@ -135,6 +139,37 @@ def test_a_name_used_twice_is_an_error_only_where_it_is_referred_to() -> None:
 def test_one_bad_row_keeps_all_others_out_and_every_problem_is_told() -> None:
     good = Row(provider="mock")
     bad = msgspec.structs.replace(good, provider="moc", priority=9_999)
-    admission = admit((good, bad, bad), KNOWN)
+    admission = weighed(good, bad, bad)
     assert admission.jobs == ()
     assert len(admission.problems) >= 4
+
+
+def test_a_default_that_does_not_apply_is_left_out_with_a_warning() -> None:
+    providers = {"mock": provider("mock", params={"hue": 7, "size": 1})}
+    rows = (Row(provider="mock", count=2), Row(provider="mock"))
+    known = msgspec.structs.replace(KNOWN, providers=providers)
+    admission = admit(rows, check_rows(rows, providers), known)
+    assert admission.problems == ()
+    assert [job.params for job in admission.jobs] == [{}, {}, {}]
+    told = "mock: its default params.hue is left out of 3 jobs: unknown param"
+    assert admission.warnings == (told,)
+
+
+def test_a_param_of_the_job_is_refused_although_there_is_a_default_for_it() -> None:
+    providers = {"mock": provider("mock", params={"hue": 7})}
+    rows = (Row(provider="mock", params={"hue": 8}),)
+    known = msgspec.structs.replace(KNOWN, providers=providers)
+    (problem,) = admit(rows, check_rows(rows, providers), known).problems
+    assert (problem.field, problem.message) == ("params.hue", "unknown param")
+
+
+def test_an_edit_is_weighed_with_the_defaults_that_apply() -> None:
+    (job,) = admitted(Row(provider="mock")).jobs
+    one = provider("mock", params={"hue": 7})
+    assert edit_problem(job, Edit(prompt="b"), one) is None
+    assert edit_problem(job, Edit(params={"hue": 8}), one) == "params.hue: unknown param"
+
+
+def test_a_row_is_told_all_at_once_what_is_wrong_with_it_here_and_for_its_engine() -> None:
+    row = Row(provider="mock", priority=9_999, params={"hue": 1})
+    assert {field for _, field, _ in refusals(row)} == {"priority", "params.hue"}

@@ -49,8 +49,6 @@ async def intent_on_its_way() -> tuple[Shell, FailingStore]:
     shell = Shell(answers(), store=store)
     shell.add()
     await shell.run()
-    store.commit()
-    await shell.run()
     assert shell.job(1).state == "submitting"
     return shell, store
 

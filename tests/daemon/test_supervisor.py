@@ -62,13 +62,24 @@ async def test_the_request_waits_until_its_intent_is_durable() -> None:
     shell = Shell(good(), store=MemoryStore(held=True))
     shell.add()
     await shell.run()
-    shell.store.commit()
-    await shell.run()
     assert shell.job(1).state == "submitting"
     assert shell.performer.count("Submit") == 0
     shell.store.commit()
     await shell.run()
     assert shell.performer.count("Submit") == 1
+
+
+async def test_an_accepted_task_is_asked_about_only_when_its_id_is_durable() -> None:
+    shell = Shell(good(), store=MemoryStore(held=True))
+    shell.add()
+    await shell.run()
+    shell.store.commit()
+    await shell.run(30.0)
+    assert shell.job(1).state == "generating"
+    assert shell.performer.count("Poll") == 0
+    shell.store.commit()
+    await shell.run(30.0)
+    assert shell.performer.count("Poll") == 1
 
 
 async def test_no_more_jobs_run_than_there_are_slots() -> None:
@@ -218,6 +229,23 @@ async def test_an_answer_that_reached_only_the_paid_file_is_adopted_at_the_next_
     assert again.job(1).state == "succeeded"
     assert again.attempt(1).remote_id == "r9"
     assert again.performer.count("Submit") == 0
+
+
+async def test_results_that_came_with_the_answer_are_fetched_as_the_paid_file_tells() -> None:
+    shell = Shell(good())
+    shell.performer.gates["Submit"] = asyncio.Event()
+    shell.add()
+    await shell.run()
+    await shell.stop(grace_s=1.0)
+    key = shell.attempt(1).key
+    again = Shell(good(), clock=shell.clock)
+    again.book.load(shell.store.rows.values())
+    again.book.index()
+    again.supervisor.recover([Paid(0.0, 1, 1, key, "mock:", "", "p", (Result("spool:a"),))])
+    assert again.job(1).state == "downloading"
+    await again.run(30.0)
+    assert again.job(1).state == "succeeded"
+    assert again.performer.count("Submit") == again.performer.count("Poll") == 0
 
 
 async def test_a_generating_job_goes_on_polling_after_a_restart() -> None:

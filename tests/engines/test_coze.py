@@ -701,7 +701,7 @@ async def test_a_link_into_a_private_network_is_held(vendor: CozeServer, hasty: 
     result = Result(f"{vendor.store.origin}/clips/t.mp4")
     fault = await hasty.engine.fetch(result, Bucket(), target=hasty.target)
     rule = rule_for(fault)
-    assert (rule.name, rule.do) == ("coze.private-link", "hold")
+    assert (rule.name, rule.do) == ("shared.private-link", "hold")
     assert vendor.store.seen == []
 
 

@@ -215,9 +215,10 @@ async def test_a_proxy_that_refuses_to_connect_reached_nobody() -> None:
     assert "the proxy answered 502" in fault.message
 
 
-async def test_a_request_made_out_to_the_mock_reaches_nobody() -> None:
+async def test_a_request_made_out_to_the_mock_is_not_sent_and_stays_a_doubt() -> None:
     fault = await fault_of(SUBMIT, "mock:")
-    assert (fault.kind, fault.effect) == ("protocol", "none")
+    assert (fault.kind, fault.effect) == ("local.target", "unknown")
+    assert fault.message == "it was made out to the mock, and a real provider stands in its place"
 
 
 # ---- what may have arrived ----

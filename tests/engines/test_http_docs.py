@@ -14,6 +14,7 @@ MODULES = (
     "guard",
     "params",
     "retry_after",
+    "targets",
     "transport",
     "cogvideox_errors",
     "veo_errors",

@@ -302,7 +302,7 @@ async def test_a_page_in_place_of_a_result_is_not_filed(own: Store, tmp_path: Pa
 
 
 async def test_a_task_of_the_mock_has_no_address_to_fetch_from(own: Store) -> None:
-    assert (await fault_of("mock:t/0", "mock:")).kind == "protocol"
+    assert (await fault_of("mock:t/0", "mock:")).kind == "local.target"
 
 
 async def test_the_sinks_limit_ends_an_endless_download(own: Store, tmp_path: Path) -> None:

@@ -765,7 +765,7 @@ async def test_an_id_cannot_leave_its_place_in_the_address(
 
 async def test_a_link_into_a_private_network_is_held(vendor: JiekouServer, hasty: Customer) -> None:
     fault = await hasty.engine.fetch(Result(vendor.link), Bucket(), target=hasty.target)
-    assert (rule_for(fault).name, rule_for(fault).do) == ("jiekou.private-link", "hold")
+    assert (rule_for(fault).name, rule_for(fault).do) == ("shared.private-link", "hold")
     assert vendor.store.seen == []
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from daemon.core.faults import classify
 from daemon.core.job import Result
 from daemon.core.outcomes import Absent, Accepted, Fault, Pending, Ready, Stopped
 from daemon.core.policy import Abilities
@@ -306,7 +307,7 @@ async def test_a_request_made_out_to_another_is_neither_taken_nor_denied(
         await engine.lookup("k1", target="https://api.coze.cn"),
     ):
         assert isinstance(answer, Fault)
-        assert (answer.phase, answer.kind, answer.effect) == ("submit", "provider.error", "unknown")
+        assert (answer.phase, answer.kind, answer.effect) == ("submit", "local.target", "unknown")
         assert "https://api.coze.cn" in answer.message
     assert rehearsal.ledger() == []
 
@@ -430,27 +431,32 @@ async def test_a_restart_finds_the_task_as_it_was(rehearsal: Rehearsal) -> None:
     assert rehearsal.pencil.asked[0][0] == "a fox"
 
 
-@pytest.mark.parametrize(
-    ("task", "target"), [("mock-12", TARGET), ("", TARGET), ("x", "https://x")]
-)
+@pytest.mark.parametrize("task", ["mock-12", ""])
 async def test_a_task_that_the_mock_has_not_given_is_unknown(
-    rehearsal: Rehearsal, task: str, target: str
+    rehearsal: Rehearsal, task: str
 ) -> None:
     engine = rehearsal.engine()
     for answer in (
-        await engine.poll(task, target=target),
-        await engine.cancel(task, target=target),
+        await engine.poll(task, target=TARGET),
+        await engine.cancel(task, target=TARGET),
     ):
         assert isinstance(answer, Fault)
         assert (answer.phase, answer.http, answer.effect) == ("poll", 404, "accepted")
 
 
-async def test_a_task_of_the_mocks_asked_of_another_is_unknown(rehearsal: Rehearsal) -> None:
-    engine = rehearsal.engine()
+async def test_a_task_of_a_real_provider_is_held_at_once(rehearsal: Rehearsal) -> None:
+    engine, real = rehearsal.engine(), "https://open.bigmodel.cn/api/paas/v4"
     task = await rehearsal.accepted(engine)
-    answer = await engine.poll(task, target="https://open.bigmodel.cn/api/paas/v4")
-    assert isinstance(answer, Fault)
-    assert answer.http == 404
+    result, bucket = Result(f"mock:{task}/0"), Bucket(rehearsal.clock)
+    for answer in (
+        await engine.poll(task, target=real),
+        await engine.cancel(task, target=real),
+        await engine.fetch(result, bucket, target=real),
+    ):
+        assert isinstance(answer, Fault)
+        assert (answer.kind, answer.effect) == ("local.target", "accepted")
+        assert real in answer.message
+        assert classify(answer, engine.rules).name == "shared.foreign"
 
 
 async def test_an_unreadable_ledger_does_not_lose_the_task(tmp_path: Path) -> None:

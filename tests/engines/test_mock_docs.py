@@ -14,7 +14,7 @@ from daemon.core.outcomes import Fault
 from daemon.core.policy import Limits
 from daemon.engines.mock_ledger import LEDGER_NAME, Cancelled, Entry, MockLedger
 from daemon.engines.mock_settings import MockSettings, Shape
-from daemon.engines.mock_weather import KINDS, Script, load_script
+from daemon.engines.mock_weather import PLAYED, Script, load_script
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "mock.md").read_text()
@@ -87,7 +87,7 @@ def test_the_guide_has_every_key_with_its_default() -> None:
 
 def test_the_guide_has_every_param_and_every_kind_of_fault() -> None:
     assert set(rows("param")) == set(Shape.__struct_fields__)
-    assert all(f"`{kind}`" in GUIDE for kind in KINDS)
+    assert all(f"`{kind}`" in GUIDE for kind in PLAYED)
 
 
 async def test_the_guides_command_names_keys_that_were_accepted_twice(tmp_path: Path) -> None:

@@ -91,9 +91,10 @@ class Installation:
                 stderr=out,
             )
         end = CLOCK.monotonic() + READY_S_MAX
-        while self.genq("ping", check=False).returncode != 0:
+        while self.ask("ping").code != 0:
             if self.process.poll() is not None or CLOCK.monotonic() > end:
                 raise RuntimeError((self.folder / "genqd.out").read_text())
+            CLOCK.sleep(LOOK_EVERY_S)
 
     def kill(self) -> None:
         """SIGKILL, and reap."""

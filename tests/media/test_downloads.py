@@ -21,7 +21,6 @@ from daemon.media.downloads import (
     Sink,
     TooLargeError,
     WrongContentError,
-    free_bytes,
 )
 
 MP4 = b"\0\0\0\x20ftypisom" + bytes(100)
@@ -311,7 +310,3 @@ async def test_a_link_in_place_of_the_part_is_not_followed(tmp_path: Path) -> No
         async with Sink(tmp_path / "a.part", bytes_max=10):
             pass
     assert not (tmp_path / "victim").exists()
-
-
-async def test_free_space_is_known_before_the_folder_is_made(tmp_path: Path) -> None:
-    assert await free_bytes(tmp_path / "not" / "yet") > 0

@@ -263,3 +263,8 @@ def test_what_is_made_has_a_header_that_gives_its_size(
     found = sniff((tmp_path / "cache" / "target.jpg").read_bytes())
     assert found is not None
     assert (found.mime, found.width, found.height) == ("image/jpeg", 150, 100)
+
+
+def test_limits_without_the_type_that_is_made_are_refused() -> None:
+    with pytest.raises(ValueError, match="image/jpeg"):
+        PictureLimits(types=frozenset({"image/png"}))

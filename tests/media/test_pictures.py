@@ -19,6 +19,7 @@ from daemon.media.pictures import PictureError, PictureLimits, PicturePool, Pool
 P = ParamSpec("P")
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
+PNG_OR_JPEG = PictureLimits(types=frozenset({"image/png", "image/jpeg"}))
 SMALL = PictureLimits(max_kb=10, max_side=100, max_mpixel=1)
 
 
@@ -90,6 +91,30 @@ async def test_a_picture_over_a_limit_is_made_to_fit(
     assert max(fitted.width, fitted.height) <= limits.max_side
     with Image.open(fitted.path) as made:
         assert made.size == (fitted.width, fitted.height)
+
+
+@pytest.mark.parametrize("form", ["WEBP", "GIF", "BMP"])
+async def test_a_type_that_the_provider_does_not_take_is_made_a_jpeg_of_the_same_size(
+    pool: PicturePool, tmp_path: Path, form: str
+) -> None:
+    path = tmp_path / "picture"
+    Image.new("RGB", (30, 20), "red").save(path, form)
+    fitted = await pool.fit(path, PNG_OR_JPEG)
+    assert (fitted.mime, fitted.scaled) == ("image/jpeg", True)
+    assert (fitted.width, fitted.height) == (30, 20)
+    assert (await pool.fit(path, PictureLimits())).path == path
+
+
+async def test_a_jpeg_made_for_its_type_is_the_one_made_for_its_size(
+    tmp_path: Path, picture: Path
+) -> None:
+    own_pool, small = CountingPool(1, tmp_path / "cache"), tmp_path / "webp"
+    Image.open(picture).save(small, "WEBP")
+    limits = PictureLimits(max_kb=10, max_side=100, types=PNG_OR_JPEG.types)
+    first = await own_pool.fit(small, limits)
+    assert await own_pool.fit(small, SMALL) == first
+    assert own_pool.runs == 1
+    await own_pool.close()
 
 
 async def test_the_same_picture_is_worked_on_once(picture: Path, tmp_path: Path) -> None:
@@ -285,6 +310,19 @@ async def test_a_worker_is_replaced_after_many_calls(own_pool: PicturePool) -> N
     pids = [await own_pool.run(os.getpid) for _ in range(201)]
     assert len(set(pids[:200])) == 1
     assert pids[200] != pids[0]
+
+
+async def test_idle_workers_end_after_a_rest_and_come_back_when_they_are_needed(
+    tmp_path: Path,
+) -> None:
+    before = set(active_children())
+    pool = PicturePool(2, tmp_path / "cache", rest_s=0.0)
+    first = await pool.run(os.getpid)
+    async with asyncio.timeout(4):
+        while not set(active_children()) <= before:
+            await asyncio.to_thread(int)
+    assert await pool.run(os.getpid) != first
+    await pool.close()
 
 
 DIES = """

@@ -156,6 +156,14 @@ def test_a_known_task_is_kept_with_its_results() -> None:
     assert found.replayed == 0
 
 
+def test_a_result_that_came_with_the_answer_is_put_in() -> None:
+    line = msgspec.structs.replace(paid(7, ""), results=(Result("spool:a"),))
+    work = placeholder([line], NOW).job.work
+    assert isinstance(work, Held)
+    assert work.remote is not None
+    assert work.remote.results == (Result("spool:a"),)
+
+
 def test_what_was_doubted_and_is_to_be_sent_again_stays_so() -> None:
     found = revive(job_in("queued", Queued("requeued", None, INTENT)), [], NOW)
     assert found is not None

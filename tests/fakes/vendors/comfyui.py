@@ -1,7 +1,8 @@
 """ComfyUI as its document has it (comfyui.md), and strict about it.
 
-One run at a time, begun and ended by hand (`begin`, `end`, `fail`); queue and history are in memory
-only, and `restart` forgets both. A repeated id is queued again: nothing here removes duplicates.
+One run at a time, begun and ended by hand (`begin`, `end`, `fail`), or `by_itself`; queue and
+history are in memory only, and `restart` forgets both. A repeated id is queued again: nothing here
+removes duplicates.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from email import message_from_bytes
 from typing import Any
 
 from aiohttp import web
+from yarl import URL
 
 from tests.fakes.vendors.server import Handler, Vendor
 
@@ -45,12 +47,14 @@ OUTPUTS = ("SaveImage", "PreviewImage")
 
 class ComfyUIServer(Vendor):
     """`uuids`: ids must be canonical UUIDs, as of late; `names`: an old server that gives every
-    task an id of its own; `targets`: it interrupts only the task that is named.
+    task an id of its own; `targets`: it interrupts only the task that is named. `by_itself`: each
+    look at the queue finds it a step further.
     """
 
     def __init__(self, *, uuids: bool = True, names: bool = False, targets: bool = True) -> None:
         super().__init__()
         self.uuids, self.names, self.targets = uuids, names, targets
+        self.by_itself = False
         self.running: list[list[Any]] = []
         self.pending: list[list[Any]] = []
         self.history: dict[str, dict[str, Any]] = {}
@@ -106,6 +110,19 @@ class ComfyUIServer(Vendor):
     def restart(self) -> None:
         """It stops and starts again: files stay, queue and history don't."""
         self.running, self.pending, self.history = [], [], {}
+
+    async def vanish(self) -> None:
+        """Nobody listens at its port any more, and every connection is cut. It forgets nothing."""
+        for site in list(self._runner.sites):
+            await site.stop()
+        for transport in self.connections:
+            transport.abort()
+        self.connections.clear()
+
+    async def appear(self) -> None:
+        """It listens again, at the same port."""
+        url = URL(self.origin)
+        await web.TCPSite(self._runner, url.host, url.port).start()
 
     def saved(self, name: str, *, subfolder: str = "", kind: str = "output") -> dict[str, str]:
         """A file that a node has written."""
@@ -167,6 +184,10 @@ class ComfyUIServer(Vendor):
         return web.json_response({"exec_info": {"queue_remaining": remaining}})
 
     async def _queue(self, request: web.Request) -> web.Response:
+        if self.by_itself and self.running:
+            self.end()
+        elif self.by_itself and self.pending:
+            self.begin()
         return web.json_response({"queue_running": self.running, "queue_pending": self.pending})
 
     async def _delete(self, request: web.Request) -> web.Response:

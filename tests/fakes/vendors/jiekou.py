@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from typing import Any
@@ -45,7 +46,11 @@ PIXELS = {
 
 
 class JiekouServer(Vendor):
-    """Tasks run for `running` polls. Links lead to a store that complains about keys."""
+    """Tasks run for `running` polls. Links lead to a store that complains about keys.
+
+    While `ready` isn't set, accepted requests wait for it; `inside` counts them, `inside_most` how
+    many they were at once.
+    """
 
     def __init__(self, *, running: int = 1) -> None:
         super().__init__()
@@ -53,6 +58,9 @@ class JiekouServer(Vendor):
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.tasks: dict[str, str] = {}
         self.store = Store()
+        self.ready = asyncio.Event()
+        self.ready.set()
+        self.inside = self.inside_most = 0
         self._polls: dict[str, int] = {}
         self.route("poll", "GET", "/v3/async/task-result", self._result)
         self.route("submit", "POST", "/v3/", self._submit)
@@ -75,11 +83,20 @@ class JiekouServer(Vendor):
             return error(400, "INVALID_REQUEST_BODY", "invalid", self.complaint(wrong))
         self.requests.append((route, body))
         self.accepted[body["prompt"]] += 1
+        await self._pass()
         if route.startswith("async/") or route == "video/create":
             task = f"t-{len(self.tasks)}"
             self.tasks[task] = route
             return web.json_response({"task_id": task})
         return web.json_response(self._made(route, body))
+
+    async def _pass(self) -> None:
+        self.inside += 1
+        self.inside_most = max(self.inside_most, self.inside)
+        try:
+            await self.ready.wait()
+        finally:
+            self.inside -= 1
 
     def _made(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
         if route.startswith("gemini"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections import deque
 from typing import Any, Literal
 
 from aiohttp import web
 
-from tests.fakes.vendors.server import Vendor
+from tests.fakes.vendors.server import Handler, Vendor
 
 KEY = "google-test-key"
 CLIP = b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 40
@@ -27,7 +29,8 @@ PLATFORM_FREE = {**FREE, "seed": int, "storageUri": str}
 
 class VeoServer(Vendor):
     """Each operation runs for `running` polls, then has its clips: links on this server, which
-    lead to a store that complains about keys; or, on the platform, bytes or objects.
+    lead to a store that complains about keys; or, on the platform, bytes or objects. Each of
+    `doors` keeps one submit waiting until it is set.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class VeoServer(Vendor):
         self.variant = variant
         self.running = running
         self.operations: dict[str, dict[str, Any]] = {}
+        self.doors: deque[asyncio.Event] = deque()
         self.store = Store()
         self._polls: dict[str, int] = {}
         if variant == "developer":
@@ -53,6 +57,16 @@ class VeoServer(Vendor):
     @property
     def target(self) -> str:
         return self.origin + self.prefix
+
+    @property
+    def submits(self) -> int:
+        """How many submits came, accepted or not."""
+        return sum(":predictLongRunning" in path for _, path in self.seen)
+
+    async def _serve(self, name: str, handler: Handler, request: web.Request) -> web.StreamResponse:
+        if name == "submit" and self.doors:
+            await self.doors.popleft().wait()
+        return await super()._serve(name, handler, request)
 
     async def _submit(self, request: web.Request) -> web.Response:
         if refused := self._unauthorized(request):

@@ -1,0 +1,125 @@
+"""What a request is made of: the defaults that apply, pictures of a type that is taken."""
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from PIL import Image as Drawing
+
+from daemon.core.effects import Prepare, Submit
+from daemon.core.job import Image, Intent, Job
+from daemon.core.outcomes import Accepted, Prepared
+from daemon.core.policy import Policy
+from daemon.engines.engine import Problem, Request
+from daemon.media.downloads import Filing
+from daemon.media.inputs import InputStore
+from daemon.media.pictures import PictureLimits, PicturePool
+from daemon.performer import IoPerformer
+from daemon.providers import Provider
+from tests.fakes.clock import FakeClock
+from tests.fakes.shell import Shell
+
+JPEG_ONLY = frozenset({"image/jpeg"})
+
+
+class Vendor:
+    """An engine that knows `size`, and takes pictures of some types."""
+
+    def __init__(self, types: frozenset[str] | None) -> None:
+        self.types = types
+        self.requests: list[Request] = []
+
+    def check(self, prompt: str, params: Mapping[str, Any], images: int) -> list[Problem]:
+        del prompt, images
+        return [Problem(f"params.{name}", "unknown") for name in params if name != "size"]
+
+    def picture_types(self, params: Mapping[str, Any]) -> frozenset[str] | None:
+        del params
+        return self.types
+
+    async def choose(self, request: Request) -> str:
+        del request
+        return "https://vendor.test"
+
+    async def submit(self, request: Request, *, key: str, target: str) -> Accepted:
+        self.requests.append(request)
+        return Accepted(key, target)
+
+
+async def _room() -> None:
+    """There is enough."""
+
+
+class Bench:
+    """A performer with a vendor, and a folder of pictures."""
+
+    def __init__(self, folder: Path) -> None:
+        self.inputs = InputStore(folder / "inputs")
+        self.pool = PicturePool(1, folder / "cache")
+        self.folder = folder
+
+    async def asked(self, vendor: Vendor, job: Job, **defaults: Any) -> Request:
+        """What `vendor` is asked for `job`, in a section with these defaults."""
+        provider = Provider(
+            "p",
+            kind="jiekou",
+            engine=vendor,  # type: ignore[arg-type]  # polls and downloads aren't reached
+            policy=Policy(),
+            params=defaults,
+            pictures=PictureLimits(),
+        )
+        performer = IoPerformer(
+            book=Shell({}).book,
+            clock=FakeClock(),
+            inputs=self.inputs,
+            pictures=self.pool,
+            filing=Filing(self.folder / "outputs"),
+            provider=lambda _: provider,
+            room=_room,
+        )
+        ready = await performer.perform(job, Prepare())
+        assert isinstance(ready, Prepared), ready
+        intent = Intent(1, ready.key, ready.target, ready.digest, 0.0)
+        await performer.perform(job, Submit(intent))
+        return vendor.requests[-1]
+
+    async def webp(self) -> Image:
+        """A small picture, as a client sent it."""
+        Drawing.new("RGB", (32, 16), "red").save(self.folder / "a", "WEBP")
+        content = (self.folder / "a").read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        upload = await self.inputs.begin(sha256)
+        await upload.write(content)
+        await upload.commit()
+        return Image("a.webp", sha256)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path)
+    await made.inputs.open()
+    yield made
+    await made.pool.close()
+
+
+JOB = Job(id=1, provider="p", prompt="a fox", created_at=0.0, updated_at=0.0)
+
+
+async def test_a_request_has_the_defaults_that_apply_under_the_jobs_own(bench: Bench) -> None:
+    plain = await bench.asked(Vendor(None), JOB, size="1K", hue=7)
+    assert plain.params == {"size": "1K"}
+    own = msgspec.structs.replace(JOB, params={"size": "4K"})
+    assert (await bench.asked(Vendor(None), own, size="1K", hue=7)).params == {"size": "4K"}
+
+
+async def test_a_picture_is_sent_in_a_type_that_the_engine_takes(bench: Bench) -> None:
+    job = msgspec.structs.replace(JOB, images=(await bench.webp(),))
+    (kept,) = (await bench.asked(Vendor(None), job)).pictures
+    assert (kept.mime, kept.sha256) == ("image/webp", job.images[0].sha256)
+    (made,) = (await bench.asked(Vendor(JPEG_ONLY), job)).pictures
+    assert (made.mime, made.sha256) == ("image/jpeg", None)
+    assert made.path is not None
+    assert made.path.read_bytes().startswith(b"\xff\xd8\xff")
