@@ -1,243 +1,224 @@
-"""What must hold of every fact, whatever happened. Knows the jobs' histories and nothing else."""
+"""Follows every job from its `added` event on, by folds of its own, and holds it to the promises.
+
+The auditor knows what was recorded, what was sent, and what is on disk; it asks the product for
+nothing but the values themselves. What must hold is in invariants.py, a function a promise.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec
 
 import msgspec
 
 from daemon.core.commands import Command, Requeue, Resolve
 from daemon.core.effects import Submit
-from daemon.core.events import Event, streamed
-from daemon.core.gate import Gate, state
-from daemon.core.job import (
-    FINISHED,
-    Intent,
-    Job,
-    Queued,
-    Remote,
-    Stage,
-    live_remote,
-    public,
-)
-from daemon.core.machine import evolve
-from daemon.core.outcomes import Absent, Fault, Outcome, Saved, Stopped
+from daemon.core.events import Event, apply
+from daemon.core.gate import Gate
+from daemon.core.job import Intent, Job, Queued, Remote
+from daemon.core.outcomes import Fault, Outcome
 from daemon.core.policy import Policy
+from tests.core.night import invariants
+from tests.core.night.invariants import Step
+from tests.core.night.tally import situations
 
-HELD_REASONS = {
-    "poll_limit",
-    "deadline",
-    "download",
-    "link_expired",
-    "lost",
-    "space",
-    "restored",
-    "operator",
-    "approval",
-}
-SENDS_AT_ONCE_MAX = 4
-"""More effects of one job at one moment are a loop without a wait."""
-SENT_BACK_MAX = 25
-"""A job that prepares so often without being sent is picked for nothing."""
+P = ParamSpec("P")
+Because = Outcome | Command | None
+HISTORY_MAX = 100_000
 
 
 class ViolationError(AssertionError):
-    """An invariant doesn't hold."""
+    """An invariant doesn't hold: its name, what was seen, and the job it was seen on."""
 
-
-def must(holds: bool, what: str) -> None:
-    if not holds:
-        raise ViolationError(what)
+    def __init__(self, invariant: str, statement: str, what: str, job: int | None = None) -> None:
+        super().__init__(f"{invariant}: {what}")
+        self.invariant = invariant
+        self.statement = statement
+        self.what = what
+        self.job = job
 
 
 class Auditor:
-    """Follows every job from its `added` event on, by two folds, and checks each step."""
+    """The books of one history. Every method raises ViolationError at the first broken promise."""
 
     def __init__(self) -> None:
         self.jobs: dict[int, Job] = {}
+        self.gates: dict[str, Gate] = {}
+        self.policies: Mapping[str, Policy] = {}
         self.seen: dict[int, dict[str, Any]] = {}
         self.keys: dict[int, set[str]] = {}
+        self.owner: dict[str, int] = {}
         self.sent: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.accepted: Counter[str] = Counter()
         self.allowed_again: Counter[str] = Counter()
+        self.allowed_attempts: Counter[int] = Counter()
+        self.cancelled: set[int] = set()
+        self.doubted: set[str] = set()
+        self.sent_back: Counter[int] = Counter()
+        self.polled_at: dict[str, float] = {}
         self.edges: set[tuple[str, str, str]] = set()
-        self._sent_back: Counter[int] = Counter()
-        self._at_once: Counter[tuple[int, float]] = Counter()
-        self._polled: dict[str, float] = {}
+        self.tally: Counter[str] = Counter()
+        self.history: list[tuple[float, int | None, Event | str]] = []
+        self.seq = 0
+        self.compared: dict[int, int] = {}
+        self.jumped_s = 0.0
 
-    # ---- facts ----
-
-    def added(self, job: Job) -> None:
-        """A job was added; what clients see of it is the value of its event."""
-        self.jobs[job.id] = job
-        self.seen[job.id] = msgspec.to_builtins(public(job))
-        self.keys[job.id] = set()
-
-    def recorded(
+    def _hold(
         self,
-        events: Sequence[Event],
-        policy: Policy,
-        because: Outcome | Command | None,
+        promises: Sequence[Callable[Concatenate[Auditor, P], Iterator[str]]],
+        job: int | None,
+        *about: P.args,
+        **more: P.kwargs,
     ) -> None:
-        """Check and fold the job's events of one decision."""
+        for promise in promises:
+            for what in promise(self, *about, **more):
+                statement = (promise.__doc__ or "").splitlines()[0]
+                raise ViolationError(promise.__name__, statement, what, job)
+
+    def note(self, at: float, job: int | None, what: Event | str) -> None:
+        """One more line of the history that a failing seed prints."""
+        if len(self.history) < HISTORY_MAX:
+            self.history.append((at, job, what))
+
+    # ---- facts, when they are decided ----
+
+    def recorded(self, events: Sequence[Event], because: Mapping[int, Because], now: float) -> None:
+        """Facts enter the book in one transaction; `because` tells what each job was answered."""
+        gates = dict(self.gates)
         for event in events:
+            self.note(now, event.job if isinstance(event.job, int) else None, event)
+            if isinstance(event.gate, Gate) and isinstance(event.provider, str):
+                self.gates[event.provider] = event.gate
             if isinstance(event.job, int):
                 before = self.jobs[event.job]
-                after = evolve(before, event)
-                self.edges.add((before.state, event.type, after.state))
-                self._check_step(before, after, event)
-                self._check_remote(before, after, policy, because, event)
-                self.jobs[event.job] = after
-                self._fold_naively(event)
-        if events and isinstance(events[0].job, int):
-            self.check(self.jobs[events[0].job])
+                after = apply(before, event)
+                gate = gates.get(before.provider) or Gate()
+                why = because.get(before.id)
+                step = Step(before, after, event, why, self.policies[before.provider], gate, now)
+                self._stepped(step)
+        for number in dict.fromkeys(one.job for one in events if isinstance(one.job, int)):
+            job = self.jobs[number]
+            self._hold(invariants.OF_A_JOB, number, job)
+            answer = because.get(number)
+            self._hold(invariants.OF_A_GATE, number, job, answer, self.gates.get(job.provider))
+        self.tally.update(situations(events, gates, self.gates, because))
 
-    def _fold_naively(self, event: Event) -> None:
-        """As a program of any language would: copy every key that is a key of the job."""
-        seen = self.seen[event.job]  # type: ignore[index]
-        for key, value in msgspec.to_builtins(streamed(event)).items():
-            if key in seen:
-                seen[key] = value
+    def added(self, event: Event, value: Job) -> None:
+        """A job was added; what clients see of it is the value of its event."""
+        job = msgspec.structs.replace(value, work=event.work, attempts=())
+        self.note(event.at, job.id, event)
+        self.jobs[job.id] = job
+        self.keys[job.id] = set()
 
-    def _check_step(self, before: Job, after: Job, event: Event) -> None:
-        must(after.rev == before.rev + 1, f"rev {before.rev} -> {after.rev}")
-        must(after.attempt >= before.attempt, f"attempt fell: {event}")
-        must(after.errors_total >= before.errors_total, f"errors_total fell: {event}")
-        self._sent_back[after.id] += event.type == "interrupted"
-        must(self._sent_back[after.id] <= SENT_BACK_MAX, f"sent back again and again: {event}")
-        must(event.at == after.updated_at, f"updated_at isn't when it happened: {event}")
+    def _stepped(self, step: Step) -> None:
+        self._hold(invariants.OF_A_STEP, step.after.id, step)
+        before, after, event = step.before, step.after, step.event
+        self.edges.add((before.state, event.type, after.state))
+        self.sent_back[after.id] += event.type == "interrupted"
+        self.jobs[after.id] = after
+        work = after.work
         if event.type == "submitting":
-            self._sent_back[after.id] = 0
-            intent = getattr(after.work, "intent", None)
-            if not isinstance(intent, Intent):
-                raise ViolationError(f"no intent in {after}")
-            must(intent.sent_at == event.at, "an intent is dated when it is written")
+            intent = getattr(work, "intent", None)
+            assert isinstance(intent, Intent)
+            self.sent_back[after.id] = 0
             self.keys[after.id].add(intent.key)
+            self.owner[intent.key] = after.id
+        if event.type == "doubted":
+            intent = getattr(before.work, "intent", None)
+            assert isinstance(intent, Intent)
+            self.doubted.add(intent.key)
+            if isinstance(work, Queued) and work.resend is not None and not work.resend.resent:
+                self.allowed_again[intent.key] += 1
+        if event.type in ("cancelling", "cancelled"):
+            self.cancelled.add(after.id)
+        if event.type in ("requeued", "released", "resolved"):
+            self.cancelled.discard(after.id)
+        if invariants.is_another_payment(step):
+            self.allowed_attempts[after.id] += 1
 
-    def _check_remote(
-        self,
-        before: Job,
-        after: Job,
-        policy: Policy,
-        because: Outcome | Command | None,
-        event: Event,
-    ) -> None:
-        """A task that may live, or hold a paid result, is let go only for a reason."""
-        was, now = live_remote(before), live_remote(after)
-        if was is None or not was.remote_id or isinstance(now, Remote):
-            return
-        over = event.at >= was.accepted_at + policy.abilities.retention_s
-        match because:
-            case Saved() | Absent() | Fault(kind="provider.failed") | Requeue(fresh=True):
-                pass
-            case Stopped(billed="no") | Stopped(ended=True):
-                must(not was.results, f"a known result was dropped: {event}")
-            case Fault() if any(rule.do == "resubmit" for rule in policy.rules):
-                pass
-            case _:
-                must(over, f"a paid task was dropped: {event} because {because}")
+    def commanded(self, job: Job, asked: Command) -> None:
+        """Pay-again allows one more sending of the key in doubt."""
+        intent = getattr(job.work, "intent", None)
+        self.tally[f"operator: {type(asked).__name__.lower()}"] += 1
+        if isinstance(asked, Resolve) and asked.how == "pay-again" and isinstance(intent, Intent):
+            self.allowed_again[intent.key] += 1
+        if isinstance(asked, Requeue) and asked.fresh:
+            self.tally["operator: requeue --fresh"] += 1
 
-    # ---- what must hold of a job at any time ----
+    # ---- what leaves the machine ----
 
-    def check(self, job: Job) -> None:
-        must(self.seen[job.id] == msgspec.to_builtins(public(job)), f"folds differ: {job}")
-        self._check_ends(job)
-        self._check_words(job)
-        self._check_stages(job)
-        self._check_attempts(job)
+    def submitted(self, job: Job, submit: Submit, stored: Job | None, now: float) -> None:
+        """A paid request leaves the machine; `stored` is what the journal has of its job."""
+        self.note(now, job.id, f"  -> the paid request of {submit.intent.key} leaves")
+        self.sent[submit.intent.key] += 1
+        self._hold(invariants.OF_A_SUBMIT, job.id, job, submit, stored)
 
-    def _check_ends(self, job: Job) -> None:
-        finished = job.state in FINISHED
-        must((job.finished_at is not None) == finished, f"finished_at of {job}")
-        must(not finished or job.billed is not None, f"an end without a word on money: {job}")
-        if job.state == "succeeded":
-            must(job.error is None and job.billed == "yes", f"succeeded, but {job}")
-        if job.state == "failed":
-            must(job.error is not None, f"failed, and doesn't say why: {job}")
-        if job.state == "in_doubt":
-            must(job.error is not None, f"in doubt, and doesn't say why: {job}")
-            must(job.billed in ("unknown", "yes", "kept"), f"in doubt, but billed {job.billed}")
-
-    def _check_words(self, job: Job) -> None:
-        if job.state == "held":
-            must(job.reason in HELD_REASONS, f"held for {job.reason}")
-            faulty = job.reason not in ("operator", "approval")
-            must(not faulty or job.error is not None, f"held, and doesn't say why: {job}")
-        else:
-            must(job.reason is None, f"{job.state} with a reason: {job.reason}")
-        if job.state == "generating":
-            must(job.deadline_at is not None, "generating without a deadline")
-        must(job.errors_consecutive <= job.errors_total, f"counters of {job}")
-        must(job.next_at is None, "next_at is derived, never stored")
-
-    def _check_stages(self, job: Job) -> None:
-        running = [stage for stage in job.stages if stage.result == "running"]
-        must(all(_is_whole(stage) for stage in job.stages), f"stages of {job}")
-        if job.state in FINISHED or job.state in ("held", "in_doubt"):
-            must(not running, f"{job.state}, but a stage runs: {running}")
-        elif job.state != "cancelling":  # which may come from held
-            must(running == [job.stages[-1]], f"{job.state}, but running are {running}")
-            stage = {
-                "queued": "queue",
-                "preparing": "prepare",
-                "submitting": "submit",
-                "generating": "generate",
-                "downloading": "download",
-            }[job.state]
-            must(running[0].stage == stage, f"{job.state}, but {running[0].stage} runs")
-
-    def _check_attempts(self, job: Job) -> None:
-        records = job.attempts if isinstance(job.attempts, tuple) else ()
-        numbers = [record.attempt for record in records]
-        must(len(set(numbers)) == len(numbers), f"attempts {numbers}")
-        must(max(numbers, default=0) <= job.attempt, f"attempts {numbers} of {job.attempt}")
-        if job.state in FINISHED:
-            must(all(one.finished_at is not None for one in records), f"open attempts: {records}")
-
-    # ---- effects ----
-
-    def effect_begins(self, job: Job, name: str, now: float) -> None:
-        self._at_once[job.id, now] += 1
-        must(self._at_once[job.id, now] <= SENDS_AT_ONCE_MAX, f"a loop without a wait: {name}")
-
-    def submitted(self, job: Job, submit: Submit, gate: Gate, now: float) -> None:
-        """A paid request leaves the machine."""
-        key = submit.intent.key
-        self.sent[key] += 1
-        unsettled = self.sent[key] - self.refused[key]
-        must(unsettled <= 1 + self.allowed_again[key], f"{key} was sent {self.sent[key]} times")
-        must(gate.probe in (None, job.id), f"job {job.id} sent while {gate.probe} is the probe")
-        must(state(gate, now) not in ("paused", "closed"), f"sent through a shut gate: {gate}")
+    def was_accepted(self, key: str, now: float) -> None:
+        """The provider took a request, whatever it answers: the ledger's truth."""
+        self.accepted[key] += 1
+        job = self.owner.get(key)
+        self.note(now, job, f"  (the provider accepts {key})")
+        self._hold(invariants.OF_A_PAYMENT, job, key, job)
 
     def answered(self, intent: Intent, outcome: Outcome) -> None:
         """The answer to a paid request: a sure refusal settles that sending."""
         if isinstance(outcome, Fault) and outcome.effect == "none":
             self.refused[intent.key] += 1
 
-    def polled(self, remote: Remote, now: float, interval_s: float) -> None:
-        last = self._polled.get(remote.remote_id)
-        must(
-            last is None or now >= last + interval_s - 1e-6,
-            f"{remote.remote_id} polled at {last} and {now}",
-        )
-        self._polled[remote.remote_id] = now
+    def polled(self, job: int, remote: Remote, now: float, interval_s: float) -> None:
+        """A task is asked about; `interval_s` is the least distance that any policy allowed."""
+        last = self.polled_at.get(remote.remote_id)
+        self.polled_at[remote.remote_id] = now
+        self._hold(invariants.OF_A_POLL, job, remote, last, now, interval_s)
 
-    def commanded(self, job: Job, asked: Command) -> None:
-        """Pay-again allows one more sending of the key in doubt."""
-        intent = getattr(job.work, "intent", None)
-        if isinstance(asked, Resolve) and asked.how == "pay-again" and isinstance(intent, Intent):
-            self.allowed_again[intent.key] += 1
+    def clock_jumped(self, by_s: float) -> None:
+        """Distances across a jump of the wall clock mean nothing."""
+        self.polled_at.clear()
+        self.jumped_s += abs(by_s)
 
-    def resent_by_policy(self, job: Job) -> None:
-        """`on_unknown = resubmit` put a doubted intent back into the queue: one more sending."""
-        work = job.work
-        if isinstance(work, Queued) and work.resend is not None and not work.resend.resent:
-            self.allowed_again[work.resend.key] += 1
+    def runner_ended(self, job: int, gave_up: bool) -> None:
+        """A job's runner is over."""
+        self._hold(invariants.OF_A_RUNNER, job, job, gave_up)
 
+    # ---- what is on disk ----
 
-def _is_whole(stage: Stage) -> bool:
-    return (stage.duration_s is None) == (stage.result == "running") and (
-        stage.duration_s is None or stage.duration_s >= 0
-    )
+    def committed(self, events: Sequence[Event], texts: Sequence[bytes]) -> None:
+        """Facts became durable, and are what any program sees of them: lines of JSON."""
+        for event, text in zip(events, texts, strict=True):
+            self._hold(invariants.OF_THE_STREAM, None, event)
+            self.seq = event.seq
+            told = msgspec.json.decode(text)
+            if event.type == "added":
+                self.seen[told["job"]] = told["value"]
+            elif isinstance(event.job, int):
+                seen = self.seen[event.job]
+                seen.update((key, value) for key, value in told.items() if key in seen)
+
+    def forgotten(self, rows: Mapping[int, Job], gates: Mapping[str, Gate]) -> None:
+        """A crash: what was decided and not stored never happened; start again from the disk."""
+        self._hold(invariants.OF_THE_DISK, None, rows)
+        for number in set(self.jobs) - set(rows):
+            del self.jobs[number]
+        self.jobs.update(rows)
+        self.gates = dict(gates)
+        over = ("cancelling", "cancelled")
+        self.cancelled = {job.id for job in rows.values() if job.state in over}
+
+    def at_rest(self, jobs: Mapping[int, Job], rows: Mapping[int, Job]) -> None:
+        """Everything decided is stored: memory, disk and stream say the same."""
+        self._hold(invariants.OF_THE_DISK, None, rows)
+        self._hold(invariants.OF_MEMORY, None, jobs, rows)
+
+    def recovered(self, jobs: Mapping[int, Job], paid: Iterable[str]) -> None:
+        """A start is over; `paid` are the keys that paid.jsonl knows."""
+        self._hold(invariants.OF_A_START, None, jobs, frozenset(paid))
+
+    # ---- the end ----
+
+    def ended(self, end: invariants.End) -> None:
+        """After a calm day nothing is on its way, and the books agree with the truth."""
+        self._hold(invariants.OF_GATES_AT_THE_END, None, end)
+        for job in end.jobs.values():
+            self._hold(invariants.AT_THE_END, job.id, job, end)
