@@ -13,6 +13,7 @@ from bench.processes import Meter, pss_mb
 from bench.rig import FAST, ROOT, Rig, folder, rows
 from bench.stream import Subscriber
 from bench.vendor import Vendor, bare_poller
+from daemon.media.pictures import REST_S
 from daemon.wire.messages import Pause
 from daemon.wire.upload import add_all
 
@@ -30,7 +31,7 @@ IMPORTS = "import asyncio, sqlite3, msgspec, structlog"
 
 
 def idle(quick: bool) -> Iterator[Line]:
-    """A daemon that has drawn a picture, so that a picture worker is there, and has no work."""
+    """A daemon that has drawn a picture, and has had no work for a while."""
     seconds = 8.0 if quick else 25.0
     with Rig("submit_s = 0\ngenerate_s = 0\npoll_interval_s = 0.05\n") as rig:
         rig.start()
@@ -38,8 +39,9 @@ def idle(quick: bool) -> Iterator[Line]:
         rig.add(1)
         subscriber.wait_for("succeeded", 1)
         subscriber.close()
-        with _resting_huey(int(seconds + SETTLE_S) + 5) as huey:
-            time.sleep(SETTLE_S)
+        busy = pss_mb(rig.pid)
+        with _resting_huey(int(seconds + REST_S + SETTLE_S) + 5) as huey:
+            time.sleep(REST_S + SETTLE_S)
             ours, theirs = Meter(rig.pid), Meter(huey)
             time.sleep(seconds)
             percent, huey_percent = ours.percent(), theirs.percent()
@@ -48,9 +50,10 @@ def idle(quick: bool) -> Iterator[Line]:
         "idle_memory",
         memory,
         "MB PSS",
-        f"<= {IDLE_MB:g} MB, picture worker included",
+        f"<= {IDLE_MB:g} MB, {REST_S:g} s after its last picture",
         met=memory <= IDLE_MB,
         reference=Reference("huey, its consumer", huey_mb),
+        with_picture_worker=busy,
     )
     yield line(
         "idle_cpu",

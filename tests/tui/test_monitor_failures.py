@@ -138,7 +138,7 @@ async def test_a_name_that_ends_in_csv_gets_a_table_and_no_file_is_written_over(
         for _ in range(2):
             await on.press("ctrl+s", "ctrl+u", *str(path), "enter")
             await on.until(path.exists, "there")
-        await on.sees("is there already: name another")
+        await on.sees("name another")
         with path.open(newline="") as file:
             assert [row["type"] for row in csv.DictReader(file)] == ["poll_failed"]
 

@@ -182,9 +182,9 @@ class Frame(Screen[None]):
         try:
             await asyncio.to_thread(save, rows, path)
         except FileExistsError:
-            self.monitor.say(f"{path} is there already: name another", "yellow")
+            self.monitor.say(f"name another file: there is already {path}", "yellow")
         except OSError as error:
-            self.monitor.say(f"{path}: {error.strerror}", "red")
+            self.monitor.say(f"not saved, {error.strerror}: {path}", "red")
         else:
             self.monitor.say(f"saved {counted(len(rows), 'row')} to {path}", "green")
 
