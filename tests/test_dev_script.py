@@ -85,7 +85,7 @@ SET_UP = [
     f"{PIP} --require-hashes -r requirements.lock",
     f"{PIP} --no-deps --no-build-isolation -e .",
 ]
-TESTS = "-m pytest -n auto --maxprocesses 4"
+TESTS = "-m pytest -n 4"
 
 
 @pytest.mark.parametrize("arguments", [(), ("tset",), ("--help",)])

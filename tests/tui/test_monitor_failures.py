@@ -114,29 +114,33 @@ async def test_an_edit_tells_what_was_changed(tmp_path: Path) -> None:
 # ---- files ----
 
 
-async def test_ctrl_s_saves_the_listed_jobs_as_ndjson(tmp_path: Path) -> None:
+async def test_ctrl_s_saves_the_listed_jobs_as_ndjson(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a name without folders is quickly typed
     path = tmp_path / "jobs.ndjson"
     async with stage(tmp_path, JOBS) as on:
         await on.press("slash", *"state:failed", "enter")
         await on.until(lambda: on.rows() == [2, 1], "narrowed")
         await on.press("ctrl+s")
         await on.sees("save 2 rows")
-        await on.press("ctrl+u", *str(path), "enter")
+        await on.press("ctrl+u", *path.name, "enter")
         await on.sees("saved 2 rows")
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         assert [(row["id"], row["error"]["http"]) for row in rows] == [(2, 504), (1, 504)]
 
 
 async def test_a_name_that_ends_in_csv_gets_a_table_and_no_file_is_written_over(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "events.csv"
     async with stage(tmp_path, JOBS) as on:
         on.daemon.tell("poll_failed", 4, errors_consecutive=1, error=failure())
         await on.press("3")
         await on.sees("poll_failed")
         for _ in range(2):
-            await on.press("ctrl+s", "ctrl+u", *str(path), "enter")
+            await on.press("ctrl+s", "ctrl+u", *path.name, "enter")
             await on.until(path.exists, "there")
         await on.sees("name another")
         with path.open(newline="") as file:
