@@ -147,6 +147,14 @@ async def test_a_name_that_ends_in_csv_gets_a_table_and_no_file_is_written_over(
             assert [row["type"] for row in csv.DictReader(file)] == ["poll_failed"]
 
 
+async def test_a_picture_of_the_screen_can_be_taken(tmp_path: Path) -> None:
+    async with stage(tmp_path, JOBS) as on:
+        await on.until(on.rows, "rows")
+        picture = on.app.export_screenshot()
+    assert picture.startswith("<svg")
+    assert "PROVIDER" in picture
+
+
 # ---- the link ----
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from rich.color import ColorSystem
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
@@ -84,6 +84,13 @@ class TightUpdate(ChopsUpdate):
     def __init__(self, lines: Mapping[int, Chops], spans: list[Span]) -> None:
         super().__init__([], spans, [])
         self._lines = lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The same without places, line by line: for a picture of the whole screen."""
+        for y, x1, x2 in self.spans:
+            for _, segment in _segments(self._lines[y], x1, x2):
+                yield segment
+            yield Segment.line()
 
     def render_segments(self, console: Console) -> str:
         """The codes and texts to write."""
