@@ -247,7 +247,7 @@ def _download_failed(
     tries = work.tries + 1
     match ruling.verdict:
         case Hold("link_expired") if not work.refreshed and work.remote.remote_id:
-            return _refresh(job, work, fields, now)
+            return _refresh(job, work, fields, limits, now)
         case Hold(reason):
             money = heavier(job.billed, "yes")
             return to_held(job, now, reason, remote=work.remote, billed=money, **fields)
@@ -268,8 +268,12 @@ def _download_failed(
     return change(job, "download_failed", now, "downloading", again, **fields)
 
 
-def _refresh(job: Job, work: Downloading, fields: dict[str, Any], now: float) -> Event:
-    """One poll more, for a link that works."""
+def _refresh(
+    job: Job, work: Downloading, fields: dict[str, Any], limits: Limits, now: float
+) -> Event:
+    """One poll more, for a link that works. A task that was only watched has no deadline yet."""
+    if job.deadline_at is None:
+        fields = {**fields, "deadline_at": now + limits.generate_timeout_s}
     soonest = max(now, work.remote.next_poll_at)
     remote = msgspec.structs.replace(work.remote, results=(), next_poll_at=soonest)
     return change(

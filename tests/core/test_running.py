@@ -319,6 +319,11 @@ def test_a_dead_link_is_asked_for_anew_once_and_then_held(http: int) -> None:
     assert (last.job.state, last.job.reason) == ("held", "link_expired")
 
 
+def test_a_task_that_was_only_watched_gets_a_deadline_when_a_fresh_link_is_asked_for() -> None:
+    job = msgspec.structs.replace(downloading(), deadline_at=None)
+    assert after(job, download_fault(404)).job.deadline_at == NOW + 1200.0
+
+
 def test_a_fresh_link_is_asked_for_no_sooner_than_an_interval_after_the_last_look() -> None:
     found = after(generating(), Ready(RESULTS))
     then = after(found.job, download_fault(404), now=NOW + 3.0)
