@@ -15,19 +15,21 @@ DEPTH_MAX = 6
 
 _TOKEN = re.compile(
     r"""
-    (?: [ \t\r]++ | \#[^\n]*+ )*+
-    (
-        \n
-      | [\[\]{},=.]
-      | \"{3} (?: [^"\\] | \\. | "(?!"") )*+ \"{3,5}
-      | '{3} (?: [^'] | '(?!'') )*+ '{3,5}
-      | " (?: [^"\\\n] | \\. )*+ "
-      | ' [^'\n]*+ '
-      | [^\s\[\]{},=."'\#]++
-    )
+      [ \t\r]+
+    | \#[^\n]*
+    | (
+          \n
+        | [\[\]{},=.]
+        | \"{3} (?: [^"\\] | \\. | "(?!"") )* \"{3,5}
+        | '{3} (?: [^'] | '(?!'') )* '{3,5}
+        | " (?: [^"\\\n] | \\. )* "
+        | ' [^'\n]* '
+        | [^\s\[\]{},=."'\#]+
+      )
     """,
     re.VERBOSE | re.DOTALL,
 )
+"""Blanks, comments and tokens. No possessive quantifiers: they lose matches in Python 3.11.2."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -167,9 +169,9 @@ class _Walk:
 def _tokens(text: str) -> Iterator[tuple[str, int]]:
     line = 1
     for match in _TOKEN.finditer(text):
-        token = match[1]
-        yield token, line
-        line += token.count("\n")
+        if token := match[1]:
+            yield token, line
+            line += token.count("\n")
 
 
 def unquoted(key: str) -> str:
