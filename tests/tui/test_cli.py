@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -286,9 +287,14 @@ def test_the_examples_of_the_documentation_are_good_command_lines() -> None:
 # ---- the process ----
 
 
-def started(*words: str, **options: object) -> subprocess.Popen[str]:
+@contextmanager
+def started(*words: str, **options: object) -> Iterator[subprocess.Popen[str]]:
     given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([*GENQ, *words], **{**given, **options})  # type: ignore[call-overload,no-any-return]
+    with subprocess.Popen([*GENQ, *words], **{**given, **options}) as process:  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            process.kill()  # a test that failed must not wait for it
 
 
 def test_no_command_loads_what_it_does_not_need() -> None:
