@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.fakes.socket_daemon import failure, job, paused, provider
 from tests.tui.monitor_stage import stage
+from tui.monitor.screens import dialog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,9 +78,19 @@ async def test_cancel_asks_first_starts_on_keep_and_y_confirms(tmp_path: Path) -
         await on.sees("cancelled job 2")
 
 
-async def test_a_dialog_ignores_keys_at_first_and_enter_keeps(tmp_path: Path) -> None:
+async def test_a_dialog_ignores_keys_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialog, "DEAF_S", 60.0)  # however busy this machine is
     async with stage(tmp_path, [job(1)]) as on:
         await on.press("c", "y")
+        await on.sees("cancel 1 job?")
+        assert on.daemon.acts == []
+
+
+async def test_enter_keeps(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1)]) as on:
+        await on.press("c")
         await on.sees("cancel 1 job?")
         await on.answer("enter")
         await on.misses("cancel 1 job?")
