@@ -88,7 +88,7 @@ async def test_a_dialog_ignores_keys_at_first(
         assert on.daemon.acts == []
 
 
-async def test_enter_keeps(tmp_path: Path) -> None:
+async def test_enter_on_a_dialog_keeps_things_as_they_are(tmp_path: Path) -> None:
     async with stage(tmp_path, [job(1)]) as on:
         await on.press("c")
         await on.sees("cancel 1 job?")
