@@ -70,9 +70,8 @@ class Book:
         """How many of the provider's jobs prepare, or have a paid request out."""
         return len(self._on_the_way.get(provider, ()))
 
-    def next_slot_at(self) -> float | None:
-        """When the next lingering slot is let go, or None."""
-        now = self._now()
+    def next_slot_at(self, now: float) -> float | None:
+        """When, after `now`, the next lingering slot is let go, or None."""
         times = (slots.next_free_at(now) for slots in self._slots.values())
         return min((at for at in times if at is not None), default=None)
 

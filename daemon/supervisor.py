@@ -7,6 +7,7 @@ that may free a slot, and at the next moment that the backlog, a gate or a linge
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
 import structlog
 
 from daemon import failpoints
@@ -223,19 +224,20 @@ class Supervisor:
         self._pass_due = False
         if self._stopping:
             return
-        moments = {name: self._moment(name) for name in self._providers}
-        now = self._clock.now()
+        self._jumps.notice()
+        now = self._clock.now()  # the one time of this pass: what falls due in it is waited for
         picked: list[Event] = []
-        for name, moment in moments.items():
-            picked += self._pick(name, moment, STARTS_PER_PASS_MAX - len(picked))
+        for name in self._providers:
+            picked += self._pick(name, now, STARTS_PER_PASS_MAX - len(picked))
         if picked:
             self._book.record(picked)
         if len(picked) >= STARTS_PER_PASS_MAX:
             self.kick()
         self._set_timer(now)
 
-    def _pick(self, name: str, moment: Moment, room_max: int) -> list[Event]:
-        provider, book, now = self._providers[name], self._book, moment.now
+    def _pick(self, name: str, now: float, room_max: int) -> list[Event]:
+        provider, book = self._providers[name], self._book
+        moment = msgspec.structs.replace(self._at(name), now=now)
         limits = provider.policy.limits
         gate = book.gate(name)
         room = min(limits.concurrency - book.slots_taken(name), room_max)
@@ -264,7 +266,7 @@ class Supervisor:
 
     def _next_wakeup(self, now: float) -> float:
         book = self._book
-        times = [book.backlog.next_wakeup(now), book.next_slot_at()]
+        times = [book.backlog.next_wakeup(now), book.next_slot_at(now)]
         for name, provider in self._providers.items():
             if not book.backlog.queued(name):
                 continue
