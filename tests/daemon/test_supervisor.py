@@ -16,6 +16,7 @@ from daemon.core.outcomes import (
 )
 from daemon.core.policy import Abilities, Limits
 from daemon.store.port import Paid
+from tests.fakes.clock import FakeClock, settle
 from tests.fakes.performer import Answer
 from tests.fakes.shell import LIMITS, Shell
 from tests.fakes.store import MemoryStore
@@ -34,6 +35,45 @@ def good(**more: list[Answer]) -> dict[str, list[Answer]]:
         "Stop": [Stopped("no")],
     }
     return {**answers, **more}
+
+
+class BusyClock(FakeClock):
+    """A machine so busy that time passes between two looks at the clock."""
+
+    step = 0.0
+
+    def now(self) -> float:
+        self._now += self.step
+        return self._now
+
+
+@pytest.mark.parametrize("early", [0.05 * place for place in range(20)])
+async def test_what_falls_due_while_a_pass_runs_is_started_all_the_same(early: float) -> None:
+    clock = BusyClock()
+    shell = Shell(good(), clock=clock)
+    (number,) = shell.add(not_before_at=clock.now() + 100.0)
+    await shell.run(100.0 - early)
+    clock.step = 0.1
+    shell.supervisor.kick()
+    await settle()
+    clock.step = 0.0
+    await shell.run(100.0)
+    assert shell.job(number).state == "succeeded"
+
+
+@pytest.mark.parametrize("early", [0.05 * place for place in range(20)])
+async def test_a_slot_let_go_while_a_pass_runs_is_given_out_all_the_same(early: float) -> None:
+    clock = BusyClock()
+    limits = msgspec.structs.replace(LIMITS, concurrency=1, cancel_grace_s=50.0)
+    shell = Shell(good(Submit=[LOST]), clock=clock, limits=limits)
+    shell.add(2)
+    await shell.run(50.0 - early)  # the first is in doubt, and lingers
+    clock.step = 0.1
+    shell.supervisor.kick()
+    await settle()
+    clock.step = 0.0
+    await shell.run(100.0)
+    assert [shell.job(number).state for number in (1, 2)] == ["in_doubt", "in_doubt"]
 
 
 async def test_a_job_runs_through_to_its_output() -> None:
