@@ -43,6 +43,8 @@ class Book:
         self._names: dict[str, int] = {}
         self._newest: asyncio.Future[int] | None = None
         self.trouble: str | None = None
+        self.left_alone: set[int] = set()
+        """Jobs that nobody works on, after unexpected errors, until a command or a restart."""
         self._watchers: list[Callable[[Sequence[Event]], None]] = []
 
     def configure(self, grace_s: Mapping[str, float]) -> None:

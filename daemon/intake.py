@@ -8,8 +8,7 @@ from daemon import failpoints
 from daemon.admission import Known, admit
 from daemon.book import Book
 from daemon.clock import Clock
-from daemon.core.events import Event
-from daemon.core.job import Job, public
+from daemon.core.changes import added
 from daemon.media.inputs import InputError, InputStore
 from daemon.report import Reporter
 from daemon.weighing import check_rows
@@ -54,7 +53,7 @@ class Intake:
         if not dry_run:
             if (why := self._book.trouble) is not None:  # the reserve is for what runs
                 raise refusal("no_space", f"{why}; nothing was added. Free some room, then add it")
-            self._book.record([_added(job) for job in admission.jobs])
+            self._book.record([added(job) for job in admission.jobs])
             await self._book.durable()
             failpoints.at("add_unacknowledged")
         return value
@@ -94,20 +93,6 @@ class Intake:
             raise refusal("bad_request", str(error)) from None
         except OSError as error:
             raise refusal("limit", f"the picture can't be kept: {error.strerror}") from None
-
-
-def _added(job: Job) -> Event:
-    return Event(
-        at=job.created_at,
-        type="added",
-        job=job.id,
-        provider=job.provider,
-        state=job.state,
-        attempt=job.attempt,
-        rev=job.rev,
-        value=public(job),
-        work=job.work,
-    )
 
 
 def _place(problem: messages.RowProblem) -> int:

@@ -5,6 +5,9 @@ from collections.abc import Container
 
 from daemon.book import Book
 
+LEFT_ALONE_MAX = 10
+"""So many are named."""
+
 
 class Problems:
     """Problems by what they are about; a new one replaces the old, None ends it."""
@@ -20,7 +23,7 @@ class Problems:
             self._texts[about] = text
 
     def lines(self, book: Book, providers: Container[str]) -> list[str]:
-        """All of them, and the jobs whose provider isn't configured any more."""
+        """All of them, the jobs whose provider isn't configured any more, and those left alone."""
         strangers = Counter(
             job.provider
             for job in book.jobs.values()
@@ -30,4 +33,8 @@ class Problems:
             f"{count} unfinished jobs belong to {name}, which isn't configured any more"
             for name, count in sorted(strangers.items())
         ]
-        return [*self._texts.values(), *gone]
+        left = [
+            f"nobody works on job {job} after unexpected errors: see the log; a restart tries again"
+            for job in sorted(book.left_alone)[:LEFT_ALONE_MAX]
+        ]
+        return [*self._texts.values(), *gone, *left]

@@ -90,6 +90,7 @@ class Runner:
             self._task.cancel()
 
     async def _run(self) -> None:
+        self._book.left_alone.discard(self.job)
         while self._bugs < BUGS_MAX:
             job = self._book.jobs.get(self.job)
             effect = None if job is None else next_effect(job)
@@ -112,6 +113,7 @@ class Runner:
             outcome = await self._perform(job, effect)
             if outcome is not None:
                 self._settle(outcome)
+        self._book.left_alone.add(self.job)
         log.error("job_left_alone", job=self.job, why="unexpected errors in a row; see above")
 
     async def _perform(self, job: Job, effect: Effect) -> Outcome | None:
@@ -159,7 +161,12 @@ class Runner:
                 self._book.rest(waited(self._book.jobs[self.job], moment.now, policy))
         except Exception:
             self._bugs = BUGS_MAX
-            log.exception("impossible_transition", job=self.job, outcome=type(outcome).__name__)
+            log.exception(
+                "impossible_transition",
+                job=self.job,
+                outcome=type(outcome).__name__,
+                remote_id=getattr(outcome, "remote_id", None),  # it may be paid for
+            )
 
 
 def _internal(job: Job, effect: Effect, error: Exception) -> Fault:

@@ -22,6 +22,7 @@ from daemon.core.job import (
     State,
     Work,
     live_remote,
+    public,
     streak,
 )
 from daemon.core.outcomes import Fault
@@ -107,6 +108,25 @@ def record(job: Job, **fields: Any) -> Attempt:
         if attempt.attempt == job.attempt:
             return msgspec.structs.replace(attempt, **fields)
     return Attempt(attempt=job.attempt, key=intent_key(job), **fields)
+
+
+def added(job: Job) -> Event:
+    """A new job, whole: the first that anybody hears of it.
+
+    >>> added(Job(id=1, provider="mock", created_at=5.0, updated_at=5.0)).value.id
+    1
+    """
+    return Event(
+        at=job.created_at,
+        type="added",
+        job=job.id,
+        provider=job.provider,
+        state=job.state,
+        attempt=job.attempt,
+        rev=job.rev,
+        value=public(job),
+        work=job.work,
+    )
 
 
 def intent_key(job: Job) -> str:

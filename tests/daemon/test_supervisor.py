@@ -15,6 +15,7 @@ from daemon.core.outcomes import (
     Stopped,
 )
 from daemon.core.policy import Abilities, Limits
+from daemon.problems import Problems
 from daemon.store.port import Paid
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.performer import Answer
@@ -300,6 +301,18 @@ async def test_a_generating_job_goes_on_polling_after_a_restart() -> None:
     await again.run(20.0)
     assert again.job(1).state == "succeeded"
     assert again.performer.count("Submit") == 0
+
+
+async def test_a_job_that_is_left_alone_is_told_until_somebody_sends_it_on() -> None:
+    shell = Shell(good(Poll=[RuntimeError("boom")]))
+    (number,) = shell.add()
+    await shell.run(500.0)
+    assert shell.job(number).state == "generating"
+    assert "nobody works on job 1" in Problems().lines(shell.book, shell.providers)[0]
+    shell.supervisor.command(shell.job(number), Cancel(), by="ana")
+    await shell.run(500.0)
+    assert shell.job(number).state == "cancelled"
+    assert Problems().lines(shell.book, shell.providers) == []
 
 
 async def test_a_bug_in_an_engine_at_submit_leaves_a_doubt_and_the_others_running() -> None:

@@ -4,8 +4,8 @@ import msgspec
 from msgspec import UNSET
 
 from daemon.book import Book
-from daemon.core.events import Event
-from daemon.core.job import Attempt, Job, Queued, Stage, public
+from daemon.core.changes import added
+from daemon.core.job import Attempt, Job, Queued, Stage
 from daemon.core.judge import Moment
 from daemon.core.policy import Abilities, Limits, Policy
 from daemon.media.pictures import PictureLimits
@@ -71,18 +71,7 @@ class Shell:
                 work=Queued(),
             )
             job = msgspec.structs.replace(job, **fields)
-            event = Event(
-                at=now,
-                type="added",
-                job=job.id,
-                provider="p",
-                state="queued",
-                attempt=0,
-                rev=1,
-                value=public(job),
-                work=job.work,
-            )
-            self.book.record([event])
+            self.book.record([added(job)])
             ids.append(job.id)
         return ids
 

@@ -15,6 +15,7 @@ from typing import cast
 from msgspec import Struct
 
 from daemon.book import Book
+from daemon.core.changes import added
 from daemon.core.commands import (
     Cancel,
     Command,
@@ -28,7 +29,7 @@ from daemon.core.commands import (
 from daemon.core.events import Event, EventType
 from daemon.core.explain import Scene, Why, why
 from daemon.core.gate import Gate
-from daemon.core.job import FINISHED, Held, InDoubt, Job, Queued, Stage, public
+from daemon.core.job import FINISHED, Held, InDoubt, Job, Queued, Stage
 from daemon.core.judge import Moment, close, gate_events, reopen
 from daemon.core.machine import IllegalTransitionError
 from daemon.core.policy import Policy
@@ -367,7 +368,7 @@ class Simulation:
             attempts=(),
             work=Held() if held else Queued(),
         )
-        self._unconfirmed[book.record([_added(job)])] = provider
+        self._unconfirmed[book.record([added(job)])] = provider
 
     def _storm(self, name: str) -> None:
         lag_s_max = self.plan.policies[name].limits.submit_timeout_s / 2
@@ -513,19 +514,4 @@ def _provider(name: str, policy: Policy) -> Provider:
     engine = cast("Engine", object())  # there is one; the performer does without
     return Provider(
         name, kind="night", engine=engine, policy=policy, params={}, pictures=PictureLimits()
-    )
-
-
-def _added(job: Job) -> Event:
-    """As daemon/intake.py says it."""
-    return Event(
-        at=job.created_at,
-        type="added",
-        job=job.id,
-        provider=job.provider,
-        state=job.state,
-        attempt=job.attempt,
-        rev=job.rev,
-        value=public(job),
-        work=job.work,
     )
