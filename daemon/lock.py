@@ -4,14 +4,14 @@ The folder itself is locked. A file for it could be tidied away under a running 
 one would work on the same journal.
 """
 
-import errno
 import fcntl
 import os
 from pathlib import Path
 
+from daemon.core.kinds import DISK_FULL
+
 LOCK_FILE = "daemon.lock"
 """Names the holder, for people; nothing depends on it."""
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LockHeldError(Exception):
@@ -56,7 +56,7 @@ def _sign(path: Path) -> None:
         path.write_text(f"{os.getpid()}\n", encoding="ascii")
         path.chmod(0o600)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_FULL:
             raise
 
 

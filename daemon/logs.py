@@ -22,11 +22,12 @@ LOG_BYTES_MAX = 16 * 1024 * 1024
 LOG_FILES_MAX = 5
 """Older files that are kept beside it: genqd.jsonl.1 is the youngest."""
 QUEUE_LINES_MAX = 10_000
-"""Lines that wait for the disk; more are dropped rather than waited for."""
+"""Lines that wait for the disk; more are dropped, and counted, rather than waited for."""
+DROPPED = '{"event": "lines_dropped", "level": "warning", "lines": %d}'
 LEVELS = ("debug", "info", "warning", "error")
 
 
-class _Lines:
+class Lines:
     """Finished lines on their way to the file at `path`; the part of a logger that structlog calls.
 
     Raises OSError if the file can't be opened.
@@ -36,6 +37,7 @@ class _Lines:
         self._path = path
         self._file = path.open("ab", buffering=0)
         self._waiting: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
+        self._dropped = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -46,8 +48,13 @@ class _Lines:
         self._file.close()
 
     def _put(self, level: int, line: str) -> None:
-        if self._waiting.qsize() < QUEUE_LINES_MAX:
-            self._waiting.put((level, line))
+        if self._waiting.qsize() >= QUEUE_LINES_MAX:
+            self._dropped += 1
+            return
+        if self._dropped:
+            missing, self._dropped = self._dropped, 0
+            self._waiting.put((logging.WARNING, DROPPED % missing))
+        self._waiting.put((level, line))
 
     debug = partialmethod(_put, logging.DEBUG)
     info = partialmethod(_put, logging.INFO)
@@ -79,12 +86,15 @@ class _Lines:
                 sys.stderr.write(line + "\n")
 
     def _rotate(self) -> None:
-        for age in range(LOG_FILES_MAX, 0, -1):
-            younger = self._aged(age - 1)
-            if younger.exists():
-                younger.replace(self._aged(age))
+        """Begin a new file. Where none can be opened the old one goes on, under its new name."""
+        if self._path.exists():
+            for age in range(LOG_FILES_MAX, 0, -1):
+                younger = self._aged(age - 1)
+                if younger.exists():
+                    younger.replace(self._aged(age))
+        fresh = self._path.open("ab", buffering=0)
         self._file.close()
-        self._file = self._path.open("ab", buffering=0)
+        self._file = fresh
 
     def _aged(self, age: int) -> Path:
         return self._path.with_name(f"{LOG_FILE}.{age}") if age else self._path
@@ -98,7 +108,7 @@ def start(
     Raises OSError if the folder can't be written.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
-    lines = _Lines(log_dir / LOG_FILE)
+    lines = Lines(log_dir / LOG_FILE)
 
     def stamp(_logger: Any, _method: str, event: Any) -> Any:
         event["at"] = round(now(), 6)

@@ -5,7 +5,6 @@ machine (a picture, the disk) comes back as a fault like anything else.
 """
 
 import asyncio
-import errno
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from daemon.book import Book
 from daemon.clock import Clock
 from daemon.core.effects import Effect, Fetch, Lookup, Poll, Prepare, Stop, Submit
 from daemon.core.job import Image, Intent, Job, Output, Phase, Remote
+from daemon.core.kinds import local_kind
 from daemon.core.outcomes import Effect as PaidEffect
 from daemon.core.outcomes import Fault, Interrupted, Outcome, Prepared, Saved, Stopped
 from daemon.engines.defaults import ask
@@ -30,7 +30,6 @@ from daemon.providers import Provider
 
 OVERRUN_S = 10.0
 """An engine keeps its own time limits; a call that outlives them by so much is cut here."""
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class IoPerformer:
@@ -245,8 +244,7 @@ async def _within(
 
 
 def _local(error: OSError, phase: Phase, effect: PaidEffect) -> Fault:
-    kind = "local.nospace" if error.errno in DISK_FULL else "local.io"
-    return Fault(phase, kind, message=error.strerror or str(error), effect=effect)
+    return Fault(phase, local_kind(error), message=error.strerror or str(error), effect=effect)
 
 
 def _digest(request: Request) -> str:

@@ -5,7 +5,6 @@ doesn't look at keys: what is sent twice is accepted, and would be paid, twice.
 """
 
 import asyncio
-import errno
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from daemon import failpoints
 from daemon.clock import Clock
 from daemon.core.faults import Rule
 from daemon.core.job import Phase, Result
+from daemon.core.kinds import local_kind
 from daemon.core.outcomes import Absent, Accepted, Effect, Fault, Pending, Ready, Stopped
 from daemon.core.policy import Abilities
 from daemon.engines.engine import Picture, Problem, Request, Sink
@@ -283,8 +283,6 @@ def _unknown(phase: Phase) -> Fault:
 
 
 def _local(error: OSError, phase: Phase, effect: Effect, what: str = "") -> Fault:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     reason = error.strerror or str(error)
     message = f"{what}: {reason}" if what else f"the mock's ledger: {reason}"
-    kind = "local.nospace" if full else "local.io"
-    return Fault(phase, kind, message=message, effect=effect)
+    return Fault(phase, local_kind(error), message=message, effect=effect)

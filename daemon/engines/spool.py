@@ -6,7 +6,6 @@ A result that only memory holds would be lost with the daemon, and paid for.
 import asyncio
 import binascii
 import contextlib
-import errno
 import os
 import re
 from collections.abc import Callable, Collection
@@ -15,6 +14,7 @@ from typing import IO
 
 from daemon import failpoints
 from daemon.core.job import Phase, Result
+from daemon.core.kinds import local_kind
 from daemon.core.outcomes import Effect, Fault
 from daemon.engines.engine import Sink
 
@@ -115,9 +115,8 @@ def is_spooled(result: Result) -> bool:
 
 def not_kept(error: OSError, phase: Phase, effect: Effect) -> Fault:
     """The fault of an answer that arrived and couldn't be written."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     message = f"the answer can't be kept: {error.strerror or error}"
-    return Fault(phase, "local.nospace" if full else "local.io", message=message, effect=effect)
+    return Fault(phase, local_kind(error), message=message, effect=effect)
 
 
 def _write(file: IO[bytes], content: bytes) -> None:

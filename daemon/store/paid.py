@@ -3,7 +3,6 @@
 Append only. It is what a restore replays, and what a start reads after a kill between the two.
 """
 
-import errno
 import os
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from daemon.store.port import Paid
 PAID_FILE = "paid.jsonl"
 TAIL_BYTES = 4 * 1024 * 1024
 """So much of the end is read at a start: many times what one commit can add."""
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What a write says when there is no room."""
 
 _MODE = 0o640
 

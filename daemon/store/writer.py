@@ -12,10 +12,11 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from daemon import failpoints
+from daemon.core.kinds import DISK_FULL
 from daemon.store.connections import fold, primary
 from daemon.store.groups import Group
 from daemon.store.handover import Handover
-from daemon.store.paid import FULL, PaidFile
+from daemon.store.paid import PaidFile
 from daemon.store.port import Batch
 from daemon.store.reserve import Reserve
 
@@ -262,7 +263,7 @@ class Writer:
 def stalled(error: sqlite3.Error | OSError) -> str | None:
     """Why storing may work later: no room, or a lock. None if the error is there to stay."""
     if isinstance(error, OSError):
-        return _FULL if error.errno in FULL else None
+        return _FULL if error.errno in DISK_FULL else None
     # The file that the -wal's readers share is grown first; without room that is an I/O error.
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
         return _FULL

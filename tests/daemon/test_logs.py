@@ -10,6 +10,7 @@ import structlog
 
 from daemon import logs
 from daemon.redaction import Redactor
+from tests.fakes.installation import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,3 +87,41 @@ def test_a_large_log_is_put_aside_and_only_so_many_are_kept(
     assert kept == [logs.LOG_FILE, *ages]
     youngest = json.loads((tmp_path / ages[0]).read_text())
     assert youngest["number"] == logs.LOG_FILES_MAX + 2
+
+
+def test_a_log_that_can_not_be_put_aside_goes_on_and_is_put_aside_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "LOG_BYTES_MAX", 100)
+    folder, away = tmp_path / "logs", tmp_path / "away"
+    folder.mkdir()
+    lines = logs.Lines(folder / logs.LOG_FILE)
+    lines.info("before")
+    until(lambda: (folder / logs.LOG_FILE).stat().st_size == len("before\n"))
+    folder.rename(away)
+    lines.info("a" * 200)
+    until(lambda: (away / logs.LOG_FILE).stat().st_size > 200)
+    lines.info("b" * 200)
+    until(lambda: (away / logs.LOG_FILE).stat().st_size > 400)
+    away.rename(folder)
+    lines.info("after")
+    lines.close()
+    told = "".join(path.read_text() for path in folder.iterdir())
+    assert sorted(map(len, told.split())) == [5, 6, 200, 200]
+
+
+def test_lines_that_nobody_could_write_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = logs.start(tmp_path, level="info", redactor=Redactor(), now=lambda: 5.0)
+    log = structlog.get_logger()
+    with monkeypatch.context() as crowded:
+        crowded.setattr(logs, "QUEUE_LINES_MAX", 0)
+        for _ in range(3):
+            log.info("lost")
+    log.info("kept")
+    stop()
+    assert [(one["event"], one.get("lines")) for one in written(tmp_path)] == [
+        ("lines_dropped", 3),
+        ("kept", None),
+    ]
