@@ -21,7 +21,7 @@ from daemon.core.changes import (
     to_queue,
 )
 from daemon.core.events import Event
-from daemon.core.gate import Gate, blocking
+from daemon.core.gate import Gate
 from daemon.core.job import (
     Downloading,
     Failure,
@@ -213,7 +213,7 @@ def _submit_failed(
     if not refused:
         closed["billed"] = heavier(job.billed, "unknown")
     resend = work.intent if work.intent.resent and refused else None
-    if _waits_for_health(ruling, gate, now):
+    if _waits_for_health(ruling, gate):
         queued = Queued("provider", None, resend)
         return to_queue(job, "submit_failed", now, queued, "retry", **fields, **closed)
     match ruling.verdict:
@@ -250,14 +250,15 @@ def may_be_accepted(fault: Fault) -> bool:
     return fault.effect == "unknown"
 
 
-def _waits_for_health(ruling: Ruling, gate: Gate, now: float) -> bool:
-    """Nobody could be reached, and the gate is shut for that: the provider's fault, not the job's.
+def _waits_for_health(ruling: Ruling, gate: Gate) -> bool:
+    """Nobody could be reached, and the gate was shut for that: the provider's fault, not the job's.
 
-    So its retries stay untouched, and the last of them isn't spent on a provider that is down.
+    So its retries stay untouched, and the last of them isn't spent on a provider that is down. The
+    pause may be over when a late answer comes; the cause stands until somebody was reached.
     """
     if not reached_nobody(ruling.fault) or ruling.rule.do not in ("retry", "tolerate"):
         return False
-    return any(one.cause == "health" for one in blocking(gate, now))
+    return any(one.cause == "health" for one in gate.causes)
 
 
 def doubted(

@@ -148,6 +148,12 @@ def test_a_provider_that_is_down_costs_the_jobs_behind_no_retries() -> None:
     assert (then.job.retries, then.job.state) == (5, "queued")
 
 
+def test_an_answer_that_comes_after_the_pause_for_health_costs_no_retry_either() -> None:
+    gate = Gate((Closure("health", NOW - 1.0, "down"),), unreached=5, epoch=INTENT.epoch + 1)
+    then = after(submitting(retries=1), unreached(), gate=gate)
+    assert (then.job.retries, then.work) == (1, Queued("provider"))
+
+
 def test_before_the_gate_shuts_an_unreached_provider_costs_a_retry() -> None:
     then = after(submitting(retries=1), unreached(), gate=Gate(unreached=1))
     assert (then.job.retries, then.work.cause) == (2, "backoff")

@@ -195,3 +195,13 @@ async def test_without_colours_states_are_still_told_by_sign_and_word(
 def test_its_page_tells_every_key_of_the_table() -> None:
     page = Path(__file__).parents[2].joinpath("docs", "monitor.md").read_text()
     assert [one.shown for one in ACTIONS if f"`{one.shown}`" not in page] == []
+
+
+@pytest.mark.parametrize("mode", ["events", "providers", "failures"])
+async def test_news_that_come_while_a_screen_is_made_are_drawn_when_it_is_there(
+    tmp_path: Path, mode: str
+) -> None:
+    async with stage(tmp_path, [job(1)]) as on:
+        on.app.switch_mode(mode)
+        on.app.flush()
+        await on.sees(f"/ {mode}")

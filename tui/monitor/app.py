@@ -210,7 +210,8 @@ class Monitor(App[int]):
             self.arrange(self.view.sort, self.view.query)
         for screen in reversed(self.screen_stack):
             if isinstance(screen, Frame):
-                screen.draw(now)
+                if screen.is_mounted:  # else it has nothing to draw on; its first layout wakes
+                    screen.draw(now)
                 break
 
     def arrange(self, sort: Sort, query: Query) -> None:
