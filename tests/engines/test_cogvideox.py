@@ -9,19 +9,20 @@ import pytest
 from daemon.configuration.keys import Secret
 from daemon.core.faults import Rule, classify
 from daemon.core.job import Result
-from daemon.core.outcomes import Accepted, Fault, Pending, Ready, Stopped
+from daemon.core.outcomes import Accepted, Pending, Ready, Stopped
 from daemon.core.policy import Abilities, Limits
 from daemon.engines.cogvideox import CogVideoX
 from daemon.engines.engine import Engine, Picture
 from daemon.engines.settings import settings_for
 from tests.fakes.clock import FakeClock
+from tests.fakes.vendors import customer as customers
 from tests.fakes.vendors.cogvideox import CLIP, KEY, CogVideoXServer
 from tests.fakes.vendors.customer import (
     HASTY,
-    QUICK,
+    PATIENT,
     Bucket,
+    failed,
     picture_file,
-    request_of,
     settings_of,
 )
 from tests.fakes.vendors.server import answers, cut, hangs_up, page, silent, stalls
@@ -36,31 +37,13 @@ TARGET = "http://vendor.test/api/paas/v4"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
 
-class Customer:
-    """An engine at a fake vendor. `keys` are given one after the other."""
+class Customer(customers.Customer[CogVideoX]):
+    """One of CogVideoX, on 1970-01-12 13:46:40 UTC."""
 
-    def __init__(self, target: str, spool: Path, *, limits: Limits = QUICK, **more: Any) -> None:
-        self.target = target
-        self.keys = 0
+    def __init__(self, target: str, spool: Path, *, limits: Limits = PATIENT, **more: Any) -> None:
         model = more.pop("model", "cogvideox-flash")
         settings = settings_of(target, key=KEY, model=model, limits=limits, **more)
-        # 1970-01-12 13:46:40 UTC
-        self.engine = CogVideoX(settings, clock=FakeClock(), spool=spool)
-
-    async def submit(
-        self, prompt: str = "a fox", *pictures: Picture, key: str = "", **params: Any
-    ) -> Accepted | Fault:
-        self.keys += 1
-        request = request_of(prompt, *pictures, **params)
-        return await self.engine.submit(request, key=key or f"k{self.keys}", target=self.target)
-
-    async def poll(self, remote_id: str = "t-1") -> Pending | Ready | Fault:
-        return await self.engine.poll(remote_id, target=self.target)
-
-    async def accepted(self, **params: Any) -> str:
-        answer = await self.submit(**params)
-        assert isinstance(answer, Accepted), answer
-        return answer.remote_id
+        super().__init__(CogVideoX(settings, clock=FakeClock(), spool=spool), target)
 
 
 @pytest.fixture
@@ -94,13 +77,7 @@ async def canned(replies: Replies, tmp_path: Path) -> AsyncIterator[Customer]:
 
 
 def rule_for(fault: object) -> Rule:
-    assert isinstance(fault, Fault), fault
-    return classify(fault, CogVideoX.rules)
-
-
-def failed(outcome: object) -> Fault:
-    assert isinstance(outcome, Fault), outcome
-    return outcome
+    return classify(failed(fault), CogVideoX.rules)
 
 
 def test_it_is_an_engine(tmp_path: Path) -> None:
@@ -408,9 +385,9 @@ async def test_a_burst_of_504s_is_tolerated_and_the_task_goes_on(
 
 @pytest.mark.parametrize("weather", [hangs_up(), silent(), stalls(), cut(), page(200)])
 async def test_a_poll_whose_answer_is_lost_is_tolerated(
-    vendor: CogVideoXServer, hasty: Customer, weather: Any
+    vendor: CogVideoXServer, customer: Customer, hasty: Customer, weather: Any
 ) -> None:
-    remote_id = await hasty.accepted()
+    remote_id = await customer.accepted()
     vendor.will("poll", weather, weather)
     assert rule_for(await hasty.poll(remote_id)).name == "shared.poll"
 

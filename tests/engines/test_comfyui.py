@@ -6,7 +6,6 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
 from daemon.core.faults import Rule, classify
@@ -18,11 +17,13 @@ from daemon.engines.comfyui_answers import Spot
 from daemon.engines.comfyui_progress import SOCKETS_MAX, Progress, Tally
 from daemon.engines.engine import Engine, Picture
 from tests.fakes.clock import FakeClock
+from tests.fakes.vendors import customer as customers
 from tests.fakes.vendors.comfyui import PICTURE, ComfyUIServer
 from tests.fakes.vendors.customer import (
     HASTY,
-    QUICK,
+    PATIENT,
     Bucket,
+    failed,
     picture_file,
     request_of,
     settings_of,
@@ -48,10 +49,6 @@ STILL = str(EXAMPLES / "text-to-image.json")
 CHANGED = str(EXAMPLES / "image-to-image.json")
 SIZE = {"width": 640, "height": 480}
 DEAD = "http://127.0.0.1:9"
-BRISK = msgspec.structs.replace(
-    HASTY, submit_timeout_s=0.3, poll_timeout_s=0.3, download_timeout_s=0.3
-)
-"""Enough for a loaded machine."""
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
 
@@ -63,38 +60,31 @@ def task_of(number: int) -> str:
     return str(uuid.UUID(int=number))
 
 
-class Customer:
-    """An engine at some servers. `keys` are given one after the other."""
+class Customer(customers.Customer[ComfyUI]):
+    """One of some servers."""
+
+    first_id = task_of(1)
 
     def __init__(
-        self, *targets: str, workflow: Any = STILL, limits: Limits = QUICK, **more: Any
+        self, *targets: str, workflow: Any = STILL, limits: Limits = PATIENT, **more: Any
     ) -> None:
-        self.target = targets[0]
-        self.keys = 0
         settings = settings_of(*targets, limits=limits, own={"workflow": workflow}, **more)
-        self.engine = ComfyUI(settings, clock=FakeClock(), spool=Path("/nowhere"))
+        engine = ComfyUI(settings, clock=FakeClock(), spool=Path("/nowhere"))
+        super().__init__(engine, targets[0])
+
+    def key_of(self, number: int) -> str:
+        return key_of(number)
 
     async def submit(
         self, prompt: str = "a fox", *pictures: Picture, key: str = "", **params: Any
-    ) -> Accepted | Fault:
-        self.keys += 1
-        asked = params or SIZE
-        request = request_of(prompt, *pictures, **asked)
-        return await self.engine.submit(request, key=key or key_of(self.keys), target=self.target)
-
-    async def poll(self, remote_id: str = task_of(1)) -> Pending | Ready | Absent | Fault:
-        return await self.engine.poll(remote_id, target=self.target)
+    ) -> Accepted | Ready | Fault:
+        return await super().submit(prompt, *pictures, key=key, **(params or SIZE))
 
     async def lookup(self, number: int = 1) -> Accepted | Absent | Fault:
         return await self.engine.lookup(key_of(number), target=self.target)
 
-    async def cancel(self, remote_id: str = task_of(1)) -> Stopped | Ready | Fault:
+    async def cancel(self, remote_id: str = first_id) -> Stopped | Ready | Fault:
         return await self.engine.cancel(remote_id, target=self.target)
-
-    async def accepted(self, **params: Any) -> str:
-        answer = await self.submit(**params)
-        assert isinstance(answer, Accepted), answer
-        return answer.remote_id
 
 
 @pytest.fixture
@@ -113,7 +103,7 @@ async def customer(vendor: ComfyUIServer) -> AsyncIterator[Customer]:
 @pytest.fixture
 async def hasty(vendor: ComfyUIServer) -> AsyncIterator[Customer]:
     """One that waits for nothing."""
-    one = Customer(vendor.origin, limits=BRISK)
+    one = Customer(vendor.origin, limits=HASTY)
     yield one
     await one.engine.close()
 
@@ -127,13 +117,7 @@ async def canned(replies: Replies) -> AsyncIterator[Customer]:
 
 
 def rule_for(fault: object) -> Rule:
-    assert isinstance(fault, Fault), fault
-    return classify(fault, ComfyUI.rules)
-
-
-def failed(outcome: object) -> Fault:
-    assert isinstance(outcome, Fault), outcome
-    return outcome
+    return classify(failed(fault), ComfyUI.rules)
 
 
 def sent(vendor: ComfyUIServer) -> dict[str, Any]:
@@ -357,7 +341,7 @@ async def test_a_server_that_does_not_answer_is_passed_over(weather: Any) -> Non
     async with ComfyUIServer() as one, ComfyUIServer() as two:
         one.will("length", weather)
         two.pending.append([0, "a", {}, {}, []])
-        engine = Customer(DEAD, one.origin, two.origin, limits=BRISK).engine
+        engine = Customer(DEAD, one.origin, two.origin, limits=HASTY).engine
         assert await engine.choose(request_of()) == two.origin
         await engine.close()
 
@@ -949,9 +933,9 @@ async def test_a_task_that_cannot_be_taken_out_may_go_on(
 @pytest.mark.parametrize("route", ["queue", "delete"])
 @pytest.mark.parametrize("weather", [page(504), hangs_up(), silent()])
 async def test_a_cancel_that_cannot_be_told_is_a_fault(
-    vendor: ComfyUIServer, hasty: Customer, route: str, weather: Any
+    vendor: ComfyUIServer, customer: Customer, hasty: Customer, route: str, weather: Any
 ) -> None:
-    remote_id = await hasty.accepted()
+    remote_id = await customer.accepted()
     vendor.will(route, weather, weather)
     fault = failed(await hasty.cancel(remote_id))
     assert (fault.phase, fault.effect) == ("poll", "accepted")

@@ -10,18 +10,20 @@ from aiohttp import web
 from daemon.configuration.keys import Secret
 from daemon.core.faults import Rule, classify
 from daemon.core.job import Result
-from daemon.core.outcomes import Accepted, Fault, Pending, Ready, Stopped
+from daemon.core.outcomes import Accepted, Pending, Ready, Stopped
 from daemon.core.policy import Abilities, Limits
 from daemon.engines.coze import RETENTION_S, Coze
 from daemon.engines.coze_output import links_in
 from daemon.engines.engine import Engine, Picture
 from daemon.engines.settings import settings_for
 from tests.fakes.clock import FakeClock
+from tests.fakes.vendors import customer as customers
 from tests.fakes.vendors.coze import CLIP, KEY, LOGID, WORKFLOW, CozeServer, envelope, record
 from tests.fakes.vendors.customer import (
     HASTY,
-    QUICK,
+    PATIENT,
     Bucket,
+    failed,
     picture_file,
     request_of,
     settings_of,
@@ -41,32 +43,17 @@ HISTORY = f"{BASE}/v1/workflows/{WORKFLOW}/run_histories/76"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
 
-class Customer:
-    """An engine at a fake vendor. `keys` are given one after the other."""
+class Customer(customers.Customer[Coze]):
+    """One of Coze, on a clock of its own."""
 
-    def __init__(self, base: str, spool: Path, *, limits: Limits = QUICK, **more: Any) -> None:
-        self.keys = 0
+    first_id = "76"
+
+    def __init__(self, base: str, spool: Path, *, limits: Limits = PATIENT, **more: Any) -> None:
         own = {"workflow_id": WORKFLOW, **more.pop("own", {})}
         settings = settings_of(base, key=KEY, limits=limits, own=own, **more)
         self.clock = FakeClock()
-        self.engine = Coze(settings, clock=self.clock, spool=spool)
-        self.target = f"{base}/v1/workflows/{WORKFLOW}"
-
-    async def submit(
-        self, prompt: str = "a fox", *pictures: Picture, **params: Any
-    ) -> Accepted | Fault:
-        self.keys += 1
-        request = request_of(prompt, *pictures, **params)
-        target = await self.engine.choose(request)
-        return await self.engine.submit(request, key=f"k{self.keys}", target=target)
-
-    async def poll(self, remote_id: str = "76") -> Pending | Ready | Fault:
-        return await self.engine.poll(remote_id, target=self.target)
-
-    async def accepted(self, **params: Any) -> str:
-        answer = await self.submit(**params)
-        assert isinstance(answer, Accepted), answer
-        return answer.remote_id
+        engine = Coze(settings, clock=self.clock, spool=spool)
+        super().__init__(engine, f"{base}/v1/workflows/{WORKFLOW}")
 
 
 @pytest.fixture
@@ -101,11 +88,6 @@ async def canned(replies: Replies, tmp_path: Path) -> AsyncIterator[Customer]:
 
 def rule_for(fault: object) -> Rule:
     return classify(failed(fault), Coze.rules)
-
-
-def failed(outcome: object) -> Fault:
-    assert isinstance(outcome, Fault), outcome
-    return outcome
 
 
 def only_run(vendor: CozeServer) -> dict[str, Any]:
@@ -285,7 +267,7 @@ async def test_slow_uploads_end_while_there_is_time_for_the_run(
     vendor: CozeServer, customer: Customer, tmp_path: Path
 ) -> None:
     async def act(request: web.Request) -> web.Response:
-        await customer.clock.advance(QUICK.submit_timeout_s * 0.6)
+        await customer.clock.advance(PATIENT.submit_timeout_s * 0.6)
         return web.json_response({**envelope(), "data": {"id": "1"}})
 
     vendor.will("upload", Weather(act))
@@ -492,9 +474,9 @@ async def test_a_wrong_key_is_never_repeated(replies: Replies, canned: Customer)
     ],
 )
 async def test_a_poll_whose_answer_is_lost_is_tolerated(
-    vendor: CozeServer, hasty: Customer, weather: Any
+    vendor: CozeServer, customer: Customer, hasty: Customer, weather: Any
 ) -> None:
-    remote_id = await hasty.accepted()
+    remote_id = await customer.accepted()
     vendor.will("poll", weather, weather)  # aiohttp itself asks twice where a connection was idle
     fault = failed(await hasty.poll(remote_id))
     assert (fault.effect, rule_for(fault).name) == ("accepted", "shared.poll")

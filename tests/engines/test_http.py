@@ -13,7 +13,7 @@ from daemon.core.policy import renewed
 from daemon.engines.answers import Answer, Dialect, Said
 from daemon.engines.http import Call, Http
 from tests.fakes.clock import FakeClock
-from tests.fakes.vendors.customer import HASTY, QUICK, settings_of
+from tests.fakes.vendors.customer import HASTY, PATIENT, settings_of
 from tests.fakes.vendors.server import (
     RawServer,
     Vendor,
@@ -173,7 +173,7 @@ async def test_a_refused_connection_reached_nobody() -> None:
 
 async def test_a_hanging_tls_handshake_reached_nobody() -> None:
     async with RawServer(_waits) as server:
-        limits = renewed(QUICK, connect_timeout_s=0.05)
+        limits = renewed(PATIENT, connect_timeout_s=0.05)
         fault = await fault_of(SUBMIT, f"https://{server.host}", limits=limits)
     assert (fault.kind, fault.effect) == ("transport.timeout.connect", "none")
 
@@ -203,7 +203,7 @@ async def test_a_name_that_is_never_resolved_reached_nobody(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-    limits = renewed(QUICK, connect_timeout_s=0.05)
+    limits = renewed(PATIENT, connect_timeout_s=0.05)
     fault = await fault_of(SUBMIT, "http://vendor.test", limits=limits)
     assert (fault.kind, fault.effect) == ("transport.timeout.connect", "none")
 
@@ -328,7 +328,7 @@ async def test_a_busy_503_has_no_effect_where_the_vendor_says_so(service: Servic
 @pytest.mark.parametrize("weather", [cut(status=429), stalls(status=429), endless(status=429)])
 async def test_a_refusal_counts_even_if_its_words_are_lost(service: Service, weather: Any) -> None:
     service.will("submit", weather)
-    fault = await fault_of(SUBMIT, service.origin, limits=renewed(QUICK, submit_timeout_s=0.2))
+    fault = await fault_of(SUBMIT, service.origin, limits=HASTY)
     assert (fault.kind, fault.http, fault.effect) == ("http", 429, "none")
     assert fault.message == "an empty body"
 

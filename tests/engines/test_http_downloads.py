@@ -16,7 +16,7 @@ from daemon.engines.http import Http
 from daemon.media.downloads import Filing, TooLargeError, WrongContentError
 from daemon.media.downloads import Sink as FileSink
 from tests.fakes.clock import FakeClock
-from tests.fakes.vendors.customer import HASTY, QUICK, Bucket, settings_of
+from tests.fakes.vendors.customer import HASTY, PATIENT, Bucket, settings_of
 from tests.fakes.vendors.server import (
     Vendor,
     answers,
@@ -330,7 +330,7 @@ async def test_a_slow_sink_is_not_taken_for_a_silent_server(own: Store) -> None:
                 await pause.wait()
             await bucket.write(chunk)
 
-    limits = renewed(QUICK, download_timeout_s=0.1)
+    limits = renewed(PATIENT, download_timeout_s=0.1)
     assert await fetch("/files/a", own.origin, sink=Slow(), limits=limits) is None
     assert len(bucket.content) == len(CLIP) * 20
 

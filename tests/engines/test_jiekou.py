@@ -17,12 +17,13 @@ from daemon.engines.jiekou import PICTURE_BYTES_MAX, Jiekou
 from daemon.engines.jiekou_models import ROUTES
 from daemon.engines.settings import settings_for
 from tests.fakes.clock import FakeClock
+from tests.fakes.vendors import customer as customers
 from tests.fakes.vendors.customer import (
     HASTY,
-    QUICK,
+    PATIENT,
     Bucket,
+    failed,
     picture_file,
-    request_of,
     settings_of,
 )
 from tests.fakes.vendors.jiekou import KEY, PICTURE, JiekouServer, error_body, result
@@ -44,34 +45,15 @@ URI = f"data:image/png;base64,{B64}"
 LINK = Picture(source="http://a.test/b.png", url="http://a.test/b.png")
 
 
-class Customer:
-    """An engine at a fake vendor. `keys` are given one after the other."""
+class Customer(customers.Customer[Jiekou]):
+    """One of jiekou, on a clock of its own."""
 
-    def __init__(self, target: str, spool: Path, *, limits: Limits = QUICK, **more: Any) -> None:
-        self.target = target
+    def __init__(self, target: str, spool: Path, *, limits: Limits = PATIENT, **more: Any) -> None:
         self.spool = spool
-        self.keys = 0
         self.clock = FakeClock()
         model = more.pop("model", "seedream-4.5")
         settings = settings_of(target, key=KEY, model=model, limits=limits, **more)
-        self.engine = Jiekou(settings, clock=self.clock, spool=spool)
-
-    async def submit(
-        self, prompt: str = "a fox", *pictures: Picture, **params: Any
-    ) -> Accepted | Ready | Fault:
-        self.keys += 1
-        request = request_of(prompt, *pictures, **params)
-        target = await self.engine.choose(request)
-        return await self.engine.submit(request, key=f"k{self.keys}", target=target)
-
-    async def poll(self, remote_id: str = "t-1") -> Pending | Ready | Fault:
-        return await self.engine.poll(remote_id, target=self.target)
-
-    async def fetched(self, one: Result) -> bytes:
-        bucket = Bucket()
-        fault = await self.engine.fetch(one, bucket, target=self.target)
-        assert fault is None, fault
-        return bucket.content
+        super().__init__(Jiekou(settings, clock=self.clock, spool=spool), target)
 
 
 @pytest.fixture
@@ -106,11 +88,6 @@ async def canned(replies: Replies, tmp_path: Path) -> AsyncIterator[Customer]:
 
 def rule_for(fault: object) -> Rule:
     return classify(failed(fault), Jiekou.rules)
-
-
-def failed(outcome: object) -> Fault:
-    assert isinstance(outcome, Fault), outcome
-    return outcome
 
 
 def ready(outcome: object) -> tuple[Result, ...]:
@@ -673,9 +650,9 @@ async def test_a_status_that_is_no_end_goes_on(
     [page(504), hangs_up(), silent(), stalls(), cut(), page(200), answers(500, b""), answers(200)],
 )
 async def test_a_poll_whose_answer_is_lost_is_tolerated(
-    vendor: JiekouServer, hasty: Customer, weather: Any
+    vendor: JiekouServer, customer: Customer, hasty: Customer, weather: Any
 ) -> None:
-    assert isinstance(await hasty.submit(model="async/z-image-turbo"), Accepted)
+    assert isinstance(await customer.submit(model="async/z-image-turbo"), Accepted)
     vendor.will("poll", weather, weather)  # aiohttp itself asks twice where a connection was idle
     fault = failed(await hasty.poll("t-0"))
     assert (fault.effect, rule_for(fault).name) == ("accepted", "shared.poll")

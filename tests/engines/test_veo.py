@@ -16,12 +16,13 @@ from daemon.core.policy import Limits, Policy, rule_on
 from daemon.engines.engine import Engine, Picture
 from daemon.engines.veo import STORE, Veo
 from tests.fakes.clock import FakeClock
+from tests.fakes.vendors import customer as customers
 from tests.fakes.vendors.customer import (
     HASTY,
-    QUICK,
+    PATIENT,
     Bucket,
+    failed,
     picture_file,
-    request_of,
     settings_of,
 )
 from tests.fakes.vendors.server import Vendor, answers, cut, endless, hangs_up, page, silent, stalls
@@ -50,8 +51,10 @@ DEVELOPERS = f"models/{MODEL}/operations/op1"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
 
-class Customer:
-    """An engine at a fake vendor."""
+class Customer(customers.Customer[Veo]):
+    """One of Veo."""
+
+    first_id = OPERATION
 
     def __init__(
         self,
@@ -59,45 +62,18 @@ class Customer:
         spool: Path,
         *,
         variant: str = "platform",
-        limits: Limits = QUICK,
+        limits: Limits = PATIENT,
         **more: Any,
     ) -> None:
-        self.target = target
         self.spool = spool
         settings = settings_of(
             target, key=KEY, model=MODEL, limits=limits, own={"variant": variant}, **more
         )
-        self.engine = Veo(settings, clock=FakeClock(), spool=spool)
-
-    async def submit(
-        self, prompt: str = "a fox", *pictures: Picture, **params: Any
-    ) -> Accepted | Fault:
-        request = request_of(prompt, *pictures, **params)
-        return await self.engine.submit(request, key="k1", target=self.target)
-
-    async def poll(self, remote_id: str = OPERATION) -> Pending | Ready | Fault:
-        return await self.engine.poll(remote_id, target=self.target)
-
-    async def accepted(self, **params: Any) -> str:
-        answer = await self.submit(**params)
-        assert isinstance(answer, Accepted), answer
-        return answer.remote_id
-
-    async def fetched(self, result: Result) -> bytes:
-        bucket = Bucket()
-        fault = await self.engine.fetch(result, bucket, target=self.target)
-        assert fault is None, fault
-        return bucket.content
+        super().__init__(Veo(settings, clock=FakeClock(), spool=spool), target)
 
 
 def rule_for(fault: object) -> Rule:
-    assert isinstance(fault, Fault), fault
-    return classify(fault, Veo.rules)
-
-
-def failed(outcome: object) -> Fault:
-    assert isinstance(outcome, Fault), outcome
-    return outcome
+    return classify(failed(fault), Veo.rules)
 
 
 @pytest.fixture
@@ -657,9 +633,9 @@ async def test_an_error_while_polling_has_its_rule(
 
 @pytest.mark.parametrize("weather", [page(504), hangs_up(), silent(), stalls(), cut(), page(200)])
 async def test_a_poll_whose_answer_is_lost_is_tolerated(
-    platform: VeoServer, hasty: Customer, weather: Any
+    platform: VeoServer, customer: Customer, hasty: Customer, weather: Any
 ) -> None:
-    remote_id = await hasty.accepted()
+    remote_id = await customer.accepted()
     platform.will("poll", weather)
     assert rule_for(await hasty.poll(remote_id)).name == "shared.poll"
 

@@ -107,7 +107,7 @@ async def test_nine_failures_in_a_row_are_tolerated_and_a_good_answer_clears_the
 ) -> None:
     server.will("queue", *TEN_FAILURES[1:])
     server.by_itself = True
-    await studio.provider("nine", server.origin, poll_timeout_s=0.1)
+    await studio.provider("nine", server.origin, poll_timeout_s=0.5)
     job = await studio.until(await studio.add("nine", "--prompt", "a fox"), "succeeded", "failed")
     assert job["state"] == "succeeded"
     assert (job["errors_consecutive"], job["errors_total"]) == (0, 9)
@@ -124,7 +124,7 @@ async def test_the_tenth_failure_in_a_row_ends_it_and_requeue_asks_again_and_pay
 ) -> None:
     server.will("queue", *TEN_FAILURES)
     name = f"ten_{ends[0]}"
-    await studio.provider(name, server.origin, poll_timeout_s=0.1, **asked)
+    await studio.provider(name, server.origin, poll_timeout_s=0.5, **asked)
     number = await studio.add(name, "--prompt", "a fox")
     job = await studio.until(number, "failed", "held", "succeeded")
     assert (job["state"], job["reason"]) == ends
@@ -238,7 +238,7 @@ async def test_a_lost_answer_is_looked_up_and_its_task_adopted(
 ) -> None:
     lost = [page(504, accepts=True), hangs_up(accepts=True), cut(accepts=True)]
     server.will("submit", *lost, silent(accepts=True))
-    await studio.provider("adopted", server.origin, concurrency=4, submit_timeout_s=0.5)
+    await studio.provider("adopted", server.origin, concurrency=4, submit_timeout_s=1)
     added = await studio.told("add", "adopted", "--prompt", "a fox", "--count", "4")
     await eventually(lambda: submits(server) == 4)
     server.by_itself = True
@@ -256,12 +256,12 @@ async def test_a_request_that_never_arrived_is_sent_again_once_that_is_sure(
 ) -> None:
     server.will("submit", silent())
     server.by_itself = True
-    await studio.provider("unheard", server.origin, submit_timeout_s=0.3, reconcile_grace_s=0.1)
+    await studio.provider("unheard", server.origin, submit_timeout_s=0.5, reconcile_grace_s=0.1)
     job = await studio.until(await studio.add("unheard", "--prompt", "a fox"), "succeeded")
     unheard, heard = job["attempts"]
     assert (unheard["result"], unheard["remote_id"], job["retries"]) == ("absent", None, 1)
     assert unheard["key"] != heard["key"]
-    assert heard["submitted_at"] >= unheard["submitted_at"] + 0.4
+    assert heard["submitted_at"] >= unheard["submitted_at"] + 0.6
     assert dict(server.accepted) == {heard["remote_id"]: 1}
 
 

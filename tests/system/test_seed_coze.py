@@ -225,7 +225,7 @@ async def test_other_errors_of_the_provider_go_on_up_to_the_twentieth_in_a_row(
 async def test_a_connection_that_times_out_while_polling_is_tolerated_whatever_its_name(
     studio: SharedStudio, vendor: CozeServer
 ) -> None:
-    await studio.provider("hasty", vendor.origin, poll_timeout_s=0.3)
+    await studio.provider("hasty", vendor.origin, poll_timeout_s=0.5)
     vendor.will("poll", silent(), cut(b'{"code": 0, "msg": "timeout'), page(504, "timed out"))
     job = await run(studio, "hasty")
     assert (job["state"], job["errors_total"]) == ("succeeded", 3)

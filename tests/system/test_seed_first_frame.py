@@ -255,7 +255,7 @@ async def test_what_is_no_picture_is_not_even_queued(
 async def test_a_submit_that_times_out_is_a_doubt_and_is_never_sent_again(
     studio: SharedStudio, vendor: JiekouServer
 ) -> None:
-    await studio.provider("hasty", vendor.origin, submit_timeout_s=0.5)
+    await studio.provider("hasty", vendor.origin, submit_timeout_s=1)
     vendor.will("submit", silent(accepts=True))
     number = await studio.add("hasty", "--prompt", "a fox")
     job = await ended(studio, number)
@@ -273,7 +273,7 @@ async def test_a_submit_that_times_out_is_a_doubt_and_is_never_sent_again(
 async def test_a_download_that_fails_is_tried_again_from_the_same_link(
     studio: SharedStudio, vendor: JiekouServer
 ) -> None:
-    await studio.provider("slow", vendor.origin, download_timeout_s=0.3)
+    await studio.provider("slow", vendor.origin, download_timeout_s=0.5)
     vendor.store.will("picture", page(502), silent(), page(504))
     job = await ended(studio, await studio.add("slow", "--prompt", "a fox"))
     assert (job["state"], job["billed"]) == ("succeeded", "yes")
