@@ -22,7 +22,7 @@ from daemon.core.judge import Moment
 from daemon.core.machine import next_effect
 from daemon.core.outcomes import Accepted, Outcome, Picked, Ready
 from daemon.core.policy import Policy
-from daemon.core.recovery import recover, recover_gate, rested
+from daemon.core.recovery import concerns, recover, recover_gate, rested
 from daemon.jumps import Jumps
 from daemon.providers import Provider
 from daemon.runner import Performer, Runner
@@ -92,7 +92,8 @@ class Supervisor:
             job = self._book.jobs.get(paid.job)
             if job is not None and job.provider in new:
                 self._settle(job, _answer(paid))
-        theirs = [job.id for job in self._book.jobs.values() if job.provider in new]
+        known = self._book.jobs.values()
+        theirs = [job.id for job in known if job.provider in new and concerns(job)]
         for number in theirs:
             name = self._book.jobs[number].provider
             policy, moment = self._policy(name), self._moment(name)
@@ -114,11 +115,10 @@ class Supervisor:
         self._stopping = True
         if self._timer is not None:
             self._timer.cancel()
-        tasks = []
         for runner in self._runners.values():
             runner.stopping = True
             runner.poke()
-            tasks.append(runner.task)
+        tasks = [runner.task for runner in self._runners.values()]
         in_flight = any(runner.submitting for runner in self._runners.values())
         limit = max(grace_s, STOP_S_MAX) if in_flight else STOP_S_MAX
         if tasks:

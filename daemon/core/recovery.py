@@ -7,6 +7,7 @@ from daemon.core.changes import change, to_queue
 from daemon.core.events import Event
 from daemon.core.gate import Gate, lapsed
 from daemon.core.job import (
+    FINISHED,
     Cancelling,
     Downloading,
     Failure,
@@ -18,6 +19,7 @@ from daemon.core.job import (
     Preparing,
     Queued,
     Submitting,
+    live_remote,
 )
 from daemon.core.judge import Moment, gate_events, without
 from daemon.core.policy import Policy
@@ -30,6 +32,17 @@ STOPPED = Failure(
     rule="guard",
     advice="it may have been accepted, so it is not sent again",
 )
+
+
+def concerns(job: Job) -> bool:
+    """Whether a start has to look at `job`: not where it only waits its turn, or all is over.
+
+    >>> concerns(Job(id=1, provider="mock", created_at=0.0, updated_at=0.0, work=Queued()))
+    False
+    """
+    if job.state in FINISHED:
+        return live_remote(job) is not None
+    return job.state != "queued"
 
 
 def recover(job: Job, policy: Policy, at: Moment) -> tuple[Event, ...]:

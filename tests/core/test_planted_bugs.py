@@ -17,12 +17,12 @@ from msgspec import UNSET
 from daemon.book import Book
 from daemon.core.changes import ended, to_failed, to_queue
 from daemon.core.commands import Cancel
-from daemon.core.effects import Effect, Poll, Submit
+from daemon.core.effects import Effect, Lookup, Poll, Submit
 from daemon.core.events import Event
 from daemon.core.explain import Scene, Why
 from daemon.core.gate import Gate
 from daemon.core.job import Failure, Finished, Held, Job, Queued, Submitting, live_remote
-from daemon.core.outcomes import Outcome, Picked
+from daemon.core.outcomes import Absent, Outcome, Picked
 from daemon.core.schedule import Backlog
 from daemon.store.port import Batch, Loaded, Paid
 from tests.core.night import invariants
@@ -87,17 +87,16 @@ class RetryingClient(NightPerformer):
         return await super()._submit(job, vendor, effect)
 
 
-def _sent_anew(job: Job, event: Event) -> Event:
-    return _back_to_the_queue(job, event, Queued("backoff", event.at))
+class ShortSighted(NightPerformer):
+    """A lookup that looks in the wrong place: it never finds the task."""
+
+    async def perform(self, job: Job, effect: Effect) -> Outcome:
+        outcome = await super().perform(job, effect)
+        return Absent() if isinstance(effect, Lookup) else outcome
 
 
 def _sent_once_more(job: Job, event: Event) -> Event:
-    resend = job.work.intent if isinstance(job.work, Submitting) else None
-    return _back_to_the_queue(job, event, Queued("backoff", event.at, resend))
-
-
-def _back_to_the_queue(job: Job, event: Event, queued: Queued) -> Event:
-    """A lost answer is taken for a refusal."""
+    """A lost answer is taken for a refusal that lets the same request leave again."""
     if event.type != "doubted" or event.state != "in_doubt":
         return event
     counted = {
@@ -105,7 +104,9 @@ def _back_to_the_queue(job: Job, event: Event, queued: Queued) -> Event:
         for name in ("error", "errors_total", "errors_consecutive")
         if (value := getattr(event, name)) is not UNSET
     }
-    closed = {} if queued.resend else ended(job, event.at, "refused")
+    resend = job.work.intent if isinstance(job.work, Submitting) else None
+    closed = {} if resend else ended(job, event.at, "refused")
+    queued = Queued("backoff", event.at, resend)
     return to_queue(job, "submit_failed", event.at, queued, "retry", **counted, **closed)
 
 
@@ -297,7 +298,7 @@ def _never_looked_for(job: Job, event: Event) -> Event:
 
 PLANTED: dict[str, Parts] = {
     "a_key_is_accepted_once": Parts(performer=RetryingClient),
-    "a_job_is_paid_for_once": each(_sent_anew),
+    "a_job_is_paid_for_once": Parts(performer=ShortSighted),
     "a_request_is_sent_again_only_if_refused": each(_sent_once_more),
     "an_intent_is_on_disk_before_its_request": Parts(book=HastyBook),
     "a_cancelled_job_is_not_sent": Parts(performer=SlowToLeave),

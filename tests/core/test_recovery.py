@@ -21,7 +21,7 @@ from daemon.core.job import (
 from daemon.core.judge import Moment
 from daemon.core.machine import fold, next_effect
 from daemon.core.policy import Abilities, Policy, absence_counts_at
-from daemon.core.recovery import recover, recover_gate, rested
+from daemon.core.recovery import concerns, recover, recover_gate, rested
 from tests.core.jobs import (
     INTENT,
     NOW,
@@ -151,3 +151,40 @@ def test_a_pause_outlives_a_restart_and_its_probe_does_not() -> None:
 
 def test_a_gate_without_a_probe_needs_no_event() -> None:
     assert recover_gate("veo", Gate((Closure("auth", None, "401"),), epoch=1), NOW) == ()
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        queued(),
+        queued(Queued("backoff", NOW, INTENT)),
+        failed(Finished()),
+        cancelled(Finished()),
+        succeeded(),
+    ],
+    ids=lambda job: job.state,
+)
+def test_a_job_that_a_start_passes_over_would_not_have_changed(job: Job) -> None:
+    assert not concerns(job)
+    assert recover(job, ABLE, Moment(NOW)) == ()
+    assert rested(job, ABLE, Moment(NOW)) is job
+    assert next_effect(job) is None
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        preparing(),
+        submitting(),
+        generating(),
+        downloading(),
+        cancelling(),
+        in_doubt(),
+        held(),
+        failed(Finished(REMOTE)),
+        cancelled(Finished(READY_REMOTE)),
+    ],
+    ids=lambda job: job.state,
+)
+def test_a_start_looks_at_whatever_may_be_paid_for(job: Job) -> None:
+    assert concerns(job)
