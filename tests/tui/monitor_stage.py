@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from daemon.core.job import Job
 
-SEEN_S_MAX = 5.0
+SEEN_S_MAX = 20.0
 
 
 class StageClock:

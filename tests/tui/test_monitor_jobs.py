@@ -201,6 +201,31 @@ async def test_marks_are_shown_counted_and_taken_away(tmp_path: Path) -> None:
         await on.misses("marked")
 
 
+async def test_what_an_action_changed_is_marked_no_more(tmp_path: Path) -> None:
+    jobs = [job(1), job(2, state="succeeded"), job(3)]
+    async with stage(tmp_path, jobs) as on:
+        on.daemon.refuse[2] = "job 2 is done"
+        await on.press("s", "i", "g", "space", "space", "h")
+        await on.until(lambda: on.daemon.acts, "asked")
+        await on.sees("1 marked")
+        assert on.app.view.marks == {2}  # it was refused
+
+
+async def test_a_priority_can_be_raised_twice_for_the_same_marks(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1), job(2)]) as on:
+        await on.press("space", "space", "plus")
+        await on.until(lambda: on.daemon.acts, "asked")
+        await on.sees("2 marked")
+
+
+async def test_marks_that_a_filter_hides_are_told_apart(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1), job(2), job(3, name="owl")]) as on:
+        await on.press("space", "space", "space", "slash", *"owl", "enter")
+        await on.sees("3 marked (2 not listed)")
+        await on.press("u")
+        await on.misses("marked")
+
+
 async def test_copies_go_to_the_clipboard_cleaned(tmp_path: Path) -> None:
     hostile = job(1, state="succeeded", prompt="a\x1b]0;x\x07\nrm -rf /")
     async with stage(tmp_path, [hostile]) as on:

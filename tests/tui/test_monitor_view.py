@@ -138,7 +138,10 @@ def test_marks_that_a_filter_hides_still_count() -> None:
     marked = one.marks
     one.renew(Sort(), parse_query("provider:none"), NOW)
     assert one.marks == marked
+    assert one.unseen == len(marked)
     assert [chosen.id for chosen in one.chosen()] == sorted(marked)
+    one.unmark(tuple(marked))
+    assert (one.marks, one.unseen) == (set(), 0)
 
 
 def test_marking_to_here_takes_all_between_the_last_mark_and_the_cursor() -> None:

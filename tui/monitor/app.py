@@ -97,7 +97,13 @@ class Monitor(App[int]):
         self.board = Board()
         self.view = View(self.board)
         self.feed = Feed(paths, self.board, now=clock.now, changed=self.wake)
-        self.errands = Errands(self.feed, spawn=self._spawn, say=self.say, changed=self.wake)
+        self.errands = Errands(
+            self.feed,
+            unmark=self.view.unmark,
+            spawn=self._spawn,
+            say=self.say,
+            changed=self.wake,
+        )
         self.frozen: dict[int, Job] | None = None
         self.frozen_total = 0
         self.rearranged = False

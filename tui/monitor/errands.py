@@ -1,6 +1,6 @@
 """What operators ask of the daemon, sent off and told of when it is done."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from tui.monitor.link import LostError
 from tui.text import Style
 
 Say = Callable[[str, Style], None]
+Unmark = Callable[[Iterable[int | str]], None]
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
 
 
@@ -20,11 +21,23 @@ class _Why(msgspec.Struct):
 
 
 class Errands:
-    """`asked` has what is being done to which job; `changed` is called when that changes."""
+    """`asked` has what is being done to which job; `changed` is called when that changes.
 
-    def __init__(self, feed: Feed, *, spawn: Spawn, say: Say, changed: Callable[[], None]) -> None:
+    `unmark` is told what an action has changed: the next one is not meant for it.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        unmark: Unmark,
+        spawn: Spawn,
+        say: Say,
+        changed: Callable[[], None],
+    ) -> None:
         self.asked: dict[int, str] = {}
         self._feed = feed
+        self._unmark = unmark
         self._spawn = spawn
         self._say = say
         self._changed = changed
@@ -41,7 +54,10 @@ class Errands:
         try:
             for piece in orders.requests(act):
                 raw = await self._feed.ask(piece)
-                outcomes.append(msgspec.json.decode(raw, type=orders.Outcome))
+                outcome = msgspec.json.decode(raw, type=orders.Outcome)
+                outcomes.append(outcome)
+                if act.verb != "edit":  # a priority is often changed in several steps
+                    self._unmark(outcome.changed)
         except (LostError, RequestError, msgspec.DecodeError) as error:
             self._say(f"{act.verb}: {error}", "red")
         else:

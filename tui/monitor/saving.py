@@ -13,6 +13,7 @@ from daemon.core.job import Job
 
 _LEFT_OUT = frozenset({"params", "images", "stages", "outputs", "attempts", "work"})
 """What the monitor doesn't keep of all jobs; `genq ls --json` has it."""
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def job_row(job: Job) -> dict[str, Any]:
@@ -44,8 +45,12 @@ def ndjson(rows: Iterable[Mapping[str, Any]]) -> str:
 def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     """A head and a line a row; what is no plain value is JSON.
 
+    A spreadsheet runs a text that looks like a formula: an apostrophe stands before it.
+
     >>> as_csv([{"id": 7, "labels": ["night"]}, {"id": 8, "by": "ana"}])
     'id,labels,by\\r\\n7,"[""night""]",\\r\\n8,,ana\\r\\n'
+    >>> as_csv([{"prompt": "=1+1"}])
+    "prompt\\r\\n'=1+1\\r\\n"
     """
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -58,6 +63,8 @@ def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _csv_value(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
     if value is None or isinstance(value, str | int | float):
         return value
     return msgspec.json.encode(value).decode()

@@ -5,7 +5,7 @@ leaves it; when others move, the list scrolls so that it doesn't.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -44,12 +44,16 @@ def activity(job: Job) -> tuple[int, float, int]:
 
 
 class View:
-    """The ids of a list, in order; `cursor` is an id, `marks` are ids."""
+    """The ids of a list, in order; `cursor` is an id, `marks` are ids.
+
+    `unseen`: how many of the marked jobs the filter leaves out.
+    """
 
     def __init__(self, board: Board) -> None:
         self.board = board
         self.ids: list[int] = []
         self.marks: set[int] = set()
+        self.unseen = 0
         self.sort = Sort()
         self.query = Query()
         self.cursor: int | None = None
@@ -159,6 +163,7 @@ class View:
     def _settle(self) -> None:
         """The cursor's index after the list changed; if its job left, it takes the row there."""
         self.marks &= self.board.jobs.keys()
+        self._count_unseen()
         if not self.ids:
             self.cursor, self._index = None, 0
             return
@@ -171,6 +176,9 @@ class View:
                 self._index = min(self._index, len(self.ids) - 1)
         self._index = min(self._index, len(self.ids) - 1)
         self.cursor = self.ids[self._index]
+
+    def _count_unseen(self) -> None:
+        self.unseen = len(self.marks.difference(self.ids)) if self.marks else 0
 
     def _at(self, index: int) -> int | None:
         return self.ids[index] if 0 <= index < len(self.ids) else None
@@ -203,6 +211,11 @@ class View:
         if self.cursor is not None:
             self.anchored = True
             self.marks ^= {self.cursor}
+
+    def unmark(self, numbers: Iterable[int | str]) -> None:
+        """Take the marks of these jobs away."""
+        self.marks.difference_update(numbers)
+        self._count_unseen()
 
     def mark_to_here(self) -> None:
         """Mark from the nearest marked row above the cursor, or else below it, to the cursor."""

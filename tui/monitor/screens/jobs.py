@@ -151,7 +151,8 @@ class JobsScreen(Acting):
         total = len(view.ids)
         first = min(total, table.top + 1)
         last = min(total, table.top + table.page)
-        marks = f" - {len(view.marks)} marked" if view.marks else ""
+        unseen = f" ({view.unseen:,} not listed)" if view.unseen else ""
+        marks = f" - {len(view.marks):,} marked{unseen}" if view.marks else ""
         right = f"{first:,}-{last:,} of {total:,}{marks} "
         query = clean(self.query_text) or "none"
         left = f" filter: {query}   sort: {view.sort}"
@@ -185,7 +186,7 @@ class JobsScreen(Acting):
 
     def action_unmark(self) -> None:
         """Take all marks away."""
-        self.monitor.view.marks.clear()
+        self.monitor.view.unmark(tuple(self.monitor.view.marks))
         self.monitor.wake()
 
     def action_pane(self) -> None:
