@@ -120,7 +120,7 @@ class Gatekeeper:
 
     def _as_overridden(self, name: str, gate: Gate) -> Gate:
         paused = self._saved.paused.get(name)
-        if paused is None or any(one.cause == "operator" for one in gate.causes):
+        if paused is None or any(_by_operator(one) for one in gate.causes):
             return gate
         return close(gate, "operator", paused.until_at, paused.reason, source="operator")
 

@@ -71,6 +71,5 @@ def configured(gate: Gate, shut: Shut | None) -> Gate:
         one for one in gate.causes if one.source != "config" or one.cause == "space"
     )
     if shut is not None:
-        others = tuple(one for one in causes if one.cause != shut.cause)
-        causes = (*others, Closure(shut.cause, None, shut.reason, "config"))
+        causes = (*causes, Closure(shut.cause, None, shut.reason, "config"))
     return msgspec.structs.replace(gate, causes=tuple(causes))

@@ -101,12 +101,15 @@ def close(
     *,
     source: GateSource = "provider",
 ) -> Gate:
-    """`gate` shut for `cause`: a cause that is there already is replaced.
+    """`gate` shut for `cause`: one that is there already from the same source is replaced.
+
+    Not one from another: who resumes what an operator paused opens nothing that the configuration
+    has shut, and who enables a provider again opens nothing that an operator paused.
 
     >>> close(Gate(), "operator", None, "lunch").causes[0].cause
     'operator'
     """
-    others = tuple(one for one in gate.causes if one.cause != cause)
+    others = tuple(one for one in gate.causes if (one.cause, one.source) != (cause, source))
     closure = Closure(cause, until_at, reason, source)
     return msgspec.structs.replace(gate, causes=(*others, closure))
 
