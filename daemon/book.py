@@ -208,11 +208,21 @@ class Book:
         before = self.jobs.get(job.id)
         self.jobs[job.id] = job
         self.next_job_id = max(self.next_job_id, job.id + 1)
-        if job.name is not None and before is None:
-            self._names[job.name] = job.id
+        if before is None or before.name != job.name:
+            self._name(None if before is None else before.name, job)
         self._count(before, job)
         if before is not None and (stage := _ended(before, job)):
             self._learn(job.provider, stage)
+
+    def _name(self, was: str | None, job: Job) -> None:
+        """Find `job` by its name from now on, and no longer by the one that it had."""
+        if was is not None and self._names.get(was) == job.id:
+            del self._names[was]
+            others = (one.id for one in self.jobs.values() if one.name == was)
+            if (newest := max(others, default=None)) is not None:
+                self._names[was] = newest
+        if job.name is not None and self._names.get(job.name, 0) < job.id:
+            self._names[job.name] = job.id
 
     def _count(self, before: Job | None, job: Job) -> None:
         was = None if before is None else before.state

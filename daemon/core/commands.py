@@ -280,11 +280,14 @@ def _edit(job: Job, asked: Edit, policy: Policy, now: float, by: str | None) -> 
     work = job.work
     if not isinstance(work, Queued | Held):
         raise RefusedError(f"{label(job)} is {job.state}: only queued and held jobs can be edited")
-    changed = {
+    given = {
         field: value
         for field in Edit.__struct_fields__
-        if (value := getattr(asked, field)) is not None and value != getattr(job, field)
+        if (value := getattr(asked, field)) is not None
     }
+    if given.get("name") == "":
+        given["name"] = None  # a name is taken away
+    changed = {field: value for field, value in given.items() if value != getattr(job, field)}
     submitted = work.resend is not None or (isinstance(work, Held) and work.remote is not None)
     if submitted and ("prompt" in changed or "params" in changed):
         raise RefusedError(

@@ -224,6 +224,13 @@ def test_an_edit_changes_what_was_given_and_nothing_else() -> None:
     assert isinstance(then.events[0].name, msgspec.UnsetType)
 
 
+def test_a_name_that_is_taken_away_is_none() -> None:
+    assert told(queued(name="n"), Edit(name="")).events[0].name is None
+    then = told(queued(), Edit(name="", priority=1))
+    assert then.job.name is None
+    assert isinstance(then.events[0].name, msgspec.UnsetType)
+
+
 def test_an_edit_of_a_held_job_leaves_it_held_for_its_reason() -> None:
     then = told(held(reason="deadline"), Edit(priority=7))
     assert (then.job.state, then.job.reason, then.job.priority) == ("held", "deadline", 7)

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from daemon.core.commands import Edit, Hold
 from daemon.core.job import Stage
 from daemon.core.outcomes import Accepted, Pending, Ready, Saved
 from daemon.store.port import Batch, StoreError
@@ -96,3 +97,17 @@ async def test_the_time_in_the_queue_is_learnt_when_the_job_leaves_it() -> None:
     shell.add(stages=(Stage("queue", 0, shell.clock.now() - 30.0),))
     await shell.run()
     assert shell.book.latencies["p", "queue"].quantile(0.5) == 30.0
+
+
+async def test_a_job_is_found_by_the_name_that_it_has_now() -> None:
+    shell = Shell({})
+    older, newer = shell.add(name="fox")[0], shell.add(name="fox")[0]
+    for number in (older, newer):
+        shell.supervisor.command(shell.job(number), Hold(), by=None)
+    assert shell.book.named("fox") == newer
+    shell.supervisor.command(shell.job(newer), Edit(name="hare"), by=None)
+    assert (shell.book.named("fox"), shell.book.named("hare")) == (older, newer)
+    shell.supervisor.command(shell.job(older), Edit(name="hare"), by=None)
+    assert (shell.book.named("fox"), shell.book.named("hare")) == (None, newer)
+    shell.supervisor.command(shell.job(newer), Edit(name=""), by=None)
+    assert (shell.book.named(""), shell.book.named("hare")) == (None, older)
