@@ -11,18 +11,20 @@ import msgspec
 import structlog
 
 from daemon import failpoints
+from daemon.alarm import Alarm
 from daemon.book import Book
 from daemon.clock import Clock
 from daemon.core.commands import Command, command
 from daemon.core.decisions import settle
 from daemon.core.events import Event
-from daemon.core.gate import admits, reopens_at
+from daemon.core.gate import Gate, admits, reopens_at
 from daemon.core.job import Job
 from daemon.core.judge import Moment
 from daemon.core.machine import next_effect
 from daemon.core.outcomes import Accepted, Outcome, Picked, Ready
 from daemon.core.policy import Policy
 from daemon.core.recovery import concerns, recover, recover_gate, rested
+from daemon.core.schedule import FOREVER
 from daemon.jumps import Jumps
 from daemon.providers import Provider
 from daemon.runner import Performer, Runner
@@ -58,8 +60,7 @@ class Supervisor:
         self._runners: dict[int, Runner] = {}
         self._strangers: set[str] = set()
         self._unrecorded: Sequence[Paid] = ()
-        self._timer: asyncio.Task[None] | None = None
-        self._timer_at = float("inf")
+        self._alarm = Alarm(clock, self.kick)
         self._pass_due = False
         self._stopping = False
         book.watch(self._recorded)
@@ -113,8 +114,7 @@ class Supervisor:
         """End every runner; wait up to `grace_s` for submits in flight, as they may be paid."""
         failpoints.at("stop_begun")
         self._stopping = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.cancel()
         for runner in self._runners.values():
             runner.stopping = True
             runner.poke()
@@ -152,6 +152,7 @@ class Supervisor:
         for provider in self._providers.values():
             provider.submit_pace.next_at += by_s
             provider.poll_pace.next_at += by_s
+        self._alarm.cancel()
         self.kick()
 
     @property
@@ -233,7 +234,7 @@ class Supervisor:
             self._book.record(picked)
         if len(picked) >= STARTS_PER_PASS_MAX:
             self.kick()
-        self._set_timer(now)
+        self._alarm.set(self._next_wakeup(now), now)
 
     def _pick(self, name: str, now: float, room_max: int) -> list[Event]:
         provider, book = self._providers[name], self._book
@@ -251,20 +252,12 @@ class Supervisor:
         for number in book.backlog.pick(name, room, now):
             provider.submit_pace.take(now)
             events += settle(book.jobs[number], gate, Picked(), provider.policy, moment)
+            if isinstance(events[-1].gate, Gate):
+                gate = events[-1].gate  # a pause that ran out is said to be over once
         return events
 
-    def _set_timer(self, now: float) -> None:
-        """Wake at the next moment at which something may start by itself."""
-        at = self._next_wakeup(now)
-        if self._timer is not None and not self._timer.done():
-            if at == self._timer_at:
-                return
-            self._timer.cancel()
-        self._timer_at = at
-        if at < float("inf"):
-            self._timer = asyncio.get_running_loop().create_task(self._wake(at - now))
-
     def _next_wakeup(self, now: float) -> float:
+        """The next moment at which something may start by itself."""
         book = self._book
         times = [book.backlog.next_wakeup(now), book.next_slot_at(now)]
         for name, provider in self._providers.items():
@@ -273,11 +266,7 @@ class Supervisor:
             times.append(reopens_at(book.gate(name), now))
             paced = provider.submit_pace.ready_at(now)
             times.append(paced if paced > now else None)
-        return min((at for at in times if at is not None), default=float("inf"))
-
-    async def _wake(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
-        self.kick()
+        return min((at for at in times if at is not None), default=FOREVER)
 
     def _workable(self, provider: str) -> bool:
         """Whether there is anybody to work for `provider`: jobs of one that is gone just stay."""

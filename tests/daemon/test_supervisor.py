@@ -4,7 +4,9 @@ import msgspec
 import pytest
 
 from daemon.core.commands import Cancel, Hold, RefusedError, Requeue, Resolve
+from daemon.core.gate import Gate
 from daemon.core.job import Output, Result
+from daemon.core.judge import close, gate_events
 from daemon.core.outcomes import (
     Absent,
     Accepted,
@@ -320,6 +322,18 @@ async def test_a_bug_in_an_engine_at_submit_leaves_a_doubt_and_the_others_runnin
     shell.add(2)
     await shell.run(60.0)
     assert {shell.job(1).state, shell.job(2).state} == {"in_doubt", "succeeded"}
+
+
+async def test_the_end_of_a_pause_is_told_once_however_many_jobs_waited_for_it() -> None:
+    shell = Shell(good())
+    now = shell.clock.now()
+    shut = close(Gate(), "operator", now + 50.0, "lunch", source="operator")
+    shell.book.record(gate_events("p", Gate(), shut, "provider_paused", now))
+    shell.add(2)
+    await shell.run(100.0)
+    assert [shell.job(number).state for number in (1, 2)] == ["succeeded", "succeeded"]
+    told = [line.event.type for line in shell.store.lines]
+    assert told.count("provider_resumed") == 1
 
 
 async def test_a_child_waits_for_its_parent() -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from daemon.core.gate import Gate
 from daemon.core.job import Output, Result
+from daemon.core.judge import close, gate_events
 from daemon.core.outcomes import Absent, Accepted, Fault, Pending, Ready, Saved
 from daemon.core.policy import Abilities, Limits
 from tests.fakes.clock import FakeClock, settle
@@ -125,6 +127,30 @@ async def test_a_schedule_is_kept_by_the_clock_on_the_wall() -> None:
     clock.ahead = HOURS
     told.supervisor.look_at_clock()
     await told.run(30.0)
+    assert told.job(1).state == "succeeded"
+
+
+@pytest.mark.parametrize("slept", [HOURS - 60.0, HOURS + 60.0])
+async def test_a_machine_that_slept_starts_what_was_scheduled_at_its_time(slept: float) -> None:
+    told, clock = shell()
+    told.add(not_before_at=clock.now() + HOURS)
+    await told.run(1.0)
+    clock.ahead = slept  # wall time went on, monotonic time didn't
+    told.supervisor.look_at_clock()
+    await told.run(100.0)
+    assert told.job(1).state == "succeeded"
+
+
+async def test_a_pause_until_a_time_ends_at_it_though_the_machine_slept() -> None:
+    told, clock = shell()
+    until = clock.now() + HOURS
+    shut = close(Gate(), "operator", until, "lunch", source="operator")
+    told.book.record(gate_events("p", Gate(), shut, "provider_paused", clock.now()))
+    told.add()
+    await told.run(1.0)
+    clock.ahead = HOURS - 60.0
+    told.supervisor.look_at_clock()
+    await told.run(100.0)
     assert told.job(1).state == "succeeded"
 
 
