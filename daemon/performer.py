@@ -170,7 +170,9 @@ class IoPerformer:
     ) -> Outcome:
         request = self._requests.pop(job.id, None)
         if request is None:
-            return Fault("submit", "internal", message="the request was not prepared")
+            # Nobody is asked to send what was not prepared: it was sent before, and left alone.
+            message = "the request is no longer at hand; it may have been sent"
+            return Fault("submit", "internal", message=message, effect="unknown")
         limits = provider.policy.limits
         call = engine.submit(request, key=intent.key, target=intent.target)
         failpoints.at("before_post")

@@ -20,7 +20,7 @@ from daemon.core.job import Job, live_remote
 from daemon.core.judge import Moment
 from daemon.core.machine import next_effect
 from daemon.core.outcomes import Effect as PaidEffect
-from daemon.core.outcomes import Fault, Interrupted, Outcome
+from daemon.core.outcomes import Fault, Interrupted, Outcome, Unsent
 from daemon.core.policy import Policy
 from daemon.store.port import StoreError
 
@@ -107,14 +107,20 @@ class Runner:
                 if self._book.jobs.get(self.job) is not job:
                     continue  # a command came meanwhile
             if self.stopping:
-                if isinstance(effect, Prepare):
-                    self._settle(Interrupted())
+                self._leave(effect)
                 return
             outcome = await self._perform(job, effect)
             if outcome is not None:
                 self._settle(outcome)
         self._book.left_alone.add(self.job)
         log.error("job_left_alone", job=self.job, why="unexpected errors in a row; see above")
+
+    def _leave(self, effect: Effect) -> None:
+        """The daemon stops: what has not left the machine goes back to the queue."""
+        if isinstance(effect, Prepare):
+            self._settle(Interrupted())
+        elif isinstance(effect, Submit):
+            self._settle(Unsent())
 
     async def _perform(self, job: Job, effect: Effect) -> Outcome | None:
         """The outcome, or None if something else came first."""

@@ -59,6 +59,7 @@ TABLE: Mapping[State, Row] = {
         submitted="generating",
         ready="downloading",
         submit_failed="queued",
+        interrupted="queued",
         doubted="submitting in_doubt queued",
         failed="failed",
         held="held",

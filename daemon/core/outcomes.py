@@ -70,6 +70,10 @@ class Interrupted(Struct, frozen=True, tag="interrupted"):
     """The daemon stops: costs no attempt, counts no error. A submit it cut is a doubt."""
 
 
+class Unsent(Struct, frozen=True, tag="unsent"):
+    """The daemon stops with the intent on disk, and the request surely never left."""
+
+
 class Fault(Struct, frozen=True, tag="fault"):
     """A failed call, as data. `kind` is one of resilience.md 1.2; `message` is the provider's."""
 
@@ -83,5 +87,15 @@ class Fault(Struct, frozen=True, tag="fault"):
 
 
 Outcome = (
-    Picked | Prepared | Accepted | Pending | Ready | Saved | Absent | Stopped | Interrupted | Fault
+    Picked
+    | Prepared
+    | Accepted
+    | Pending
+    | Ready
+    | Saved
+    | Absent
+    | Stopped
+    | Interrupted
+    | Unsent
+    | Fault
 )

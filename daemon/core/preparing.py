@@ -8,7 +8,7 @@ from typing import assert_never
 import msgspec
 
 from daemon.core import stages
-from daemon.core.changes import change, counted, to_failed, to_held, to_queue
+from daemon.core.changes import change, counted, ended, to_failed, to_held, to_queue
 from daemon.core.events import Event
 from daemon.core.gate import Gate, passes
 from daemon.core.job import (
@@ -112,6 +112,20 @@ def _intended(job: Job, work: Preparing, ready: Prepared, gate: Gate, now: float
         attempt_record=Attempt(intent.attempt, intent.key, submitted_at=now),
         **cleared,
     )
+
+
+def unsent(job: Job, intent: Intent, now: float) -> Event:
+    """The daemon stops with the intent on disk and the request not sent: no doubt, but a wait.
+
+    >>> work = Submitting(Intent(1, "k", "http://a", "", 5.0))
+    >>> job = Job(id=1, provider="m", created_at=0.0, updated_at=0.0, state="submitting", work=work)
+    >>> unsent(job, work.intent, 6.0).state
+    'queued'
+    """
+    resend = intent if intent.resent else None
+    closed = {} if intent.resent else ended(job, now, "interrupted")
+    queued = Queued("interrupted", None, resend)
+    return to_queue(job, "interrupted", now, queued, "interrupted", **closed)
 
 
 def _prepare_failed(job: Job, work: Preparing, ruling: Ruling, at: Moment) -> Event:

@@ -36,7 +36,7 @@ from daemon.core.job import (
 )
 from daemon.core.judge import Moment
 from daemon.core.kinds import FOREIGN
-from daemon.core.outcomes import Absent, Accepted, Fault, Interrupted, Outcome, Ready
+from daemon.core.outcomes import Absent, Accepted, Fault, Interrupted, Outcome, Ready, Unsent
 from daemon.core.policy import (
     Fail,
     Hold,
@@ -52,6 +52,7 @@ from daemon.core.policy import (
     backoff_s,
     reached_nobody,
 )
+from daemon.core.preparing import unsent
 
 Events = tuple[Event, ...]
 NEVER_ARRIVED = Failure(
@@ -112,6 +113,8 @@ def decide_submitting(
             return (_answered(job, work.intent, outcome, at.now),)
         case Absent():
             return (_absent(job, work, policy, at),)
+        case Unsent():
+            return (unsent(job, work.intent, at.now),)
         case Interrupted():
             return ()
         case Fault() if ruling is not None:

@@ -22,6 +22,7 @@ from daemon.core.outcomes import (
     Pending,
     Ready,
     Saved,
+    Unsent,
 )
 from daemon.core.policy import Abilities, IllegalOutcomeError, Limits, Policy
 from tests.core.jobs import (
@@ -333,6 +334,13 @@ def test_a_resent_request_that_a_rule_holds_keeps_the_key_of_its_doubt() -> None
 
 
 # ---- the rest ----
+
+
+def test_a_request_that_never_left_goes_back_to_the_queue_for_a_key_of_its_own() -> None:
+    then = after(submitting(), Unsent())
+    assert (then.types, then.job.state) == (["interrupted"], "queued")
+    assert then.work == Queued("interrupted")
+    assert (then.record.result, then.job.retries, then.job.errors_total) == ("interrupted", 0, 0)
 
 
 def test_a_submit_that_is_cut_by_a_stop_leaves_the_intent_as_it_is() -> None:

@@ -11,7 +11,7 @@ from PIL import Image as Drawing
 
 from daemon.core.effects import Prepare, Submit
 from daemon.core.job import Image, Intent, Job
-from daemon.core.outcomes import Accepted, Prepared
+from daemon.core.outcomes import Accepted, Fault, Prepared
 from daemon.core.policy import Policy
 from daemon.engines.engine import Problem, Request
 from daemon.media.downloads import Filing
@@ -61,8 +61,8 @@ class Bench:
         self.pool = PicturePool(1, folder / "cache")
         self.folder = folder
 
-    async def asked(self, vendor: Vendor, job: Job, **defaults: Any) -> Request:
-        """What `vendor` is asked for `job`, in a section with these defaults."""
+    def performer(self, vendor: Vendor, **defaults: Any) -> IoPerformer:
+        """One that works for `vendor`, in a section with these defaults."""
         provider = Provider(
             "p",
             kind="jiekou",
@@ -71,7 +71,7 @@ class Bench:
             params=defaults,
             pictures=PictureLimits(),
         )
-        performer = IoPerformer(
+        return IoPerformer(
             book=Shell({}).book,
             clock=FakeClock(),
             inputs=self.inputs,
@@ -80,6 +80,10 @@ class Bench:
             provider=lambda _: provider,
             room=_room,
         )
+
+    async def asked(self, vendor: Vendor, job: Job, **defaults: Any) -> Request:
+        """What `vendor` is asked for `job`, in a section with these defaults."""
+        performer = self.performer(vendor, **defaults)
         ready = await performer.perform(job, Prepare())
         assert isinstance(ready, Prepared), ready
         intent = Intent(1, ready.key, ready.target, ready.digest, 0.0)
@@ -123,3 +127,11 @@ async def test_a_picture_is_sent_in_a_type_that_the_engine_takes(bench: Bench) -
     assert (made.mime, made.sha256) == ("image/jpeg", None)
     assert made.path is not None
     assert made.path.read_bytes().startswith(b"\xff\xd8\xff")
+
+
+async def test_what_is_no_longer_at_hand_may_have_been_sent(bench: Bench) -> None:
+    vendor = Vendor(None)
+    sent = Submit(Intent(1, "k", "https://vendor.test", "d", 0.0))
+    outcome = await bench.performer(vendor).perform(JOB, sent)
+    assert isinstance(outcome, Fault)
+    assert (outcome.phase, outcome.effect, vendor.requests) == ("submit", "unknown", [])

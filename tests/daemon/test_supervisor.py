@@ -5,7 +5,7 @@ import pytest
 
 from daemon.core.commands import Cancel, Hold, RefusedError, Requeue, Resolve
 from daemon.core.gate import Gate
-from daemon.core.job import Output, Result
+from daemon.core.job import Output, Queued, Result
 from daemon.core.judge import close, gate_events
 from daemon.core.outcomes import (
     Absent,
@@ -239,6 +239,48 @@ async def test_stopping_waits_for_a_submit_and_keeps_its_answer() -> None:
     assert stopping.done()
     assert shell.job(1).state == "generating"
     assert [one.remote_id for one in shell.store.paid] == ["r1"]
+
+
+async def test_a_stop_before_the_request_left_sends_the_job_back_and_leaves_no_doubt() -> None:
+    shell = Shell(good(), store=MemoryStore(held=True))
+    shell.add()
+    await shell.run()
+    assert shell.job(1).state == "submitting"  # the intent is on its way to the disk
+    stopping = asyncio.get_running_loop().create_task(shell.supervisor.stop(30.0))
+    await settle()
+    shell.store.commit()
+    await stopping
+    shell.store.commit()
+    assert shell.performer.count("Submit") == 0
+    assert (shell.job(1).state, shell.job(1).retries) == ("queued", 0)
+    assert shell.attempt(1).result == "interrupted"
+    again = Shell(good(), clock=shell.clock)
+    again.book.load(shell.store.rows.values())
+    again.book.index()
+    again.supervisor.recover()
+    await again.run(1_000.0)
+    assert again.job(1).state == "succeeded"
+    assert again.performer.count("Submit") == 1
+
+
+async def test_a_doubted_request_that_is_not_sent_again_before_a_stop_keeps_its_key() -> None:
+    shell = Shell(good(Submit=[LOST]))
+    shell.add()
+    await shell.run()
+    key = shell.attempt(1).key
+    shell.store.held = True
+    shell.supervisor.command(shell.job(1), Resolve("pay-again"), by="ana")
+    await shell.run()
+    assert shell.job(1).state == "submitting"
+    stopping = asyncio.get_running_loop().create_task(shell.supervisor.stop(30.0))
+    await settle()
+    shell.store.commit()
+    await stopping
+    work = shell.job(1).work
+    assert isinstance(work, Queued)
+    assert work.resend is not None
+    assert work.resend.key == key
+    assert shell.performer.count("Submit") == 1
 
 
 async def test_a_submit_cut_by_the_stop_is_a_doubt_at_the_next_start() -> None:
