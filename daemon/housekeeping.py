@@ -1,5 +1,7 @@
 """What is old goes: finished jobs, their events and pictures. Never anything that holds money."""
 
+from collections.abc import Mapping
+
 import structlog
 
 from daemon import failpoints
@@ -26,6 +28,23 @@ def droppable(job: Job, before: float) -> bool:
         and job.finished_at < before
         and live_remote(job) is None
     )
+
+
+def over(jobs: Mapping[int, Job], before: float) -> list[int]:
+    """The jobs that may be dropped now: not one that a job which stays comes after.
+
+    A failed child may be requeued, and would wait for ever for a parent that is gone.
+    """
+    old = {job.id for job in jobs.values() if droppable(job, before)}
+    if not old:
+        return []
+    staying = [job for job in jobs.values() if job.after and job.id not in old]
+    while staying:
+        for parent in staying.pop().after:
+            if parent in old:
+                old.remove(parent)
+                staying.append(jobs[parent])
+    return [number for number in jobs if number in old]
 
 
 class Housekeeper:
@@ -64,13 +83,10 @@ class Housekeeper:
     async def prune(self) -> int:
         """Drop what is older than keep_days. Returns how many jobs went."""
         before = self._clock.now() - self.keep_days * DAY_S
-        jobs = self._book.jobs
-        needed = {
-            parent for job in jobs.values() if job.state not in FINISHED for parent in job.after
-        }
-        old = [job.id for job in jobs.values() if job.id not in needed and droppable(job, before)]
-        for start in range(0, len(old), JOBS_PER_TURN):
-            await self._book.forget(old[start : start + JOBS_PER_TURN])
+        gone = 0
+        while old := over(self._book.jobs, before)[:JOBS_PER_TURN]:  # some may live again by now
+            await self._book.forget(old)
+            gone += len(old)
             failpoints.at("jobs_forgotten")
         events = await self._store.prune(before)
         failpoints.at("events_pruned")
@@ -90,9 +106,9 @@ class Housekeeper:
         }
         await self._filing.sweep(alive)
         await self._sweep_spool()
-        if old or events or inputs:
-            log.info("pruned", jobs=len(old), events=events, pictures=inputs)
-        return len(old)
+        if gone or events or inputs:
+            log.info("pruned", jobs=gone, events=events, pictures=inputs)
+        return gone
 
     async def _sweep_spool(self) -> None:
         """Remove answers that were fetched, or that no job refers to any more.
