@@ -218,8 +218,8 @@ class App:
         self._record("daemon_started")
         if self._journal.unclean and self.loaded.config.daemon.start_paused_after_crash:
             self._gatekeeper.pause_all("the last stop was not an orderly one")
-        self._gatekeeper.configure()
         self._supervisor.recover(self._journal.unrecorded)
+        self._gatekeeper.configure()
         await self._book.seen()
         await self._server.start(self._binding.socket)
         notifier.ready()
@@ -291,8 +291,8 @@ class App:
         self.loaded = loaded
         self._moments.forget()
         self._configure_book()
-        self._gatekeeper.configure()
         self._supervisor.adopt()
+        self._gatekeeper.configure()
 
     def _told_of_config(self, kind: EventType, detail: str) -> None:
         refused = f"the configuration was not taken over: {detail}"

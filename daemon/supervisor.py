@@ -74,21 +74,22 @@ class Supervisor:
         settled now, as they would have been then.
         """
         self._jumps.start()
-        self._strangers = {job.provider for job in self._book.jobs.values()}
+        self._strangers = {job.provider for job in self._book.jobs.values()} | set(self._book.gates)
         self._unrecorded = tuple(unrecorded)
-        now = self._clock.now()
-        for name in self._providers:
-            if events := recover_gate(name, self._book.gate(name), now):
-                self._book.record(events)
         self.adopt()
         failpoints.at("recovery_recorded")
 
     def adopt(self) -> None:
         """Go on with the jobs of providers that are there only now: at a start, after a reload.
 
+        Before the gatekeeper: what shuts a gate now is found out anew.
+
         None of them is worked on before all are recovered: a request that was out is no new one.
         """
         new = {name for name in self._strangers if self._workable(name)}
+        for name in sorted(new):
+            if events := recover_gate(name, self._book.gate(name), self._clock.now()):
+                self._book.record(events)
         for paid in self._unrecorded:
             job = self._book.jobs.get(paid.job)
             if job is not None and job.provider in new:

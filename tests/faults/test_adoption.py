@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from daemon.core.gate import Closure, Gate
 from daemon.core.job import Output, Result
 from daemon.core.outcomes import Accepted, Pending, Ready, Saved
 from tests.fakes.clock import FakeClock
@@ -56,6 +59,34 @@ async def test_a_task_is_polled_again_when_its_provider_is_back() -> None:
     await again.run(60.0)
     assert again.job(1).state == "succeeded"
     assert again.performer.count("Submit") == 0
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        Gate((Closure("quota", 0.0, "429"),), epoch=1, probe=7),
+        Gate((Closure("space", None, "full", "config"),)),
+    ],
+    ids=["a probe that was cut", "a disk that was full"],
+)
+async def test_a_gate_found_shut_opens_for_a_provider_that_is_back_as_at_a_start(
+    found: Gate,
+) -> None:
+    before = Shell(answers())
+    before.add(not_before_at=before.clock.now() + 50.0)
+    await before.run(1.0)
+    await before.stop()
+    again = Shell(answers(), clock=before.clock)
+    provider = again.providers.pop("p")
+    again.book.gates["p"] = found
+    again.book.load(before.store.rows.values())
+    again.book.index()
+    again.supervisor.recover()
+    await again.run(100.0)
+    again.providers["p"] = provider
+    again.supervisor.adopt()
+    await again.run(100.0)
+    assert again.job(1).state == "succeeded"
 
 
 async def test_a_request_that_was_out_stays_a_doubt_whatever_the_clock_does() -> None:
