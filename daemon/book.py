@@ -18,7 +18,8 @@ from daemon.core.job import FINISHED, Job, Stage, live_remote
 from daemon.core.machine import evolve
 from daemon.core.quantiles import Window
 from daemon.core.schedule import Backlog, Slots
-from daemon.store.port import Batch, JobStore, Paid
+from daemon.store.paid import line_of
+from daemon.store.port import Batch, JobStore
 
 STORE_S_MAX = 0.5
 """While the disk is full, who only looks waits so long for what was just recorded."""
@@ -138,7 +139,7 @@ class Book:
                 before = staged.get(event.job) or self.jobs.get(event.job)
                 after = _folded(before, event)
                 staged[event.job] = after
-                if line := _paid(before, after, event):
+                if line := line_of(before, after, event):
                     paid.append(line)
             if isinstance(event.gate, Gate) and isinstance(event.provider, str):
                 gates[event.provider] = event.gate
@@ -160,7 +161,21 @@ class Book:
         """Line the queued jobs up anew: their times have changed."""
         for job in self.jobs.values():
             if job.state == "queued":
-                self.backlog.put(job, [parent for parent, _ in self.blocked_by(job)], now)
+                self._line_up(job, now)
+
+    def pick(self, provider: str, room: int, now: float) -> list[int]:
+        """Up to `room` jobs to start now; they leave the backlog.
+
+        One whose parent is being made anew waits again.
+        """
+        picked: list[int] = []
+        while found := self.backlog.pick(provider, room - len(picked), now):
+            for number in found:
+                if self.blocked_by(self.jobs[number]):
+                    self._line_up(self.jobs[number], now)
+                else:
+                    picked.append(number)
+        return picked
 
     async def durable(self) -> None:
         """Return when everything recorded so far is on disk. Raises StoreError if it can't be."""
@@ -236,12 +251,14 @@ class Book:
             self._on_the_way.get(job.provider, set()).discard(job.id)
         self._slot(job)
         if job.state == "queued":
-            missing = [parent for parent, _ in self.blocked_by(job)]
-            self.backlog.put(job, missing, self._now())
+            self._line_up(job, self._now())
         elif was == "queued":
             self.backlog.remove(job.id)
         if job.state == "succeeded":
             self.backlog.finished(job.id, self._now())
+
+    def _line_up(self, job: Job, now: float) -> None:
+        self.backlog.put(job, [parent for parent, _ in self.blocked_by(job)], now)
 
     def _slot(self, job: Job) -> None:
         slots = self._slots.get(job.provider)
@@ -275,20 +292,3 @@ def _folded(before: Job | None, event: Event) -> Job:
     if before is None:
         raise KeyError(event.job)
     return evolve(before, event)
-
-
-def _paid(before: Job | None, after: Job, event: Event) -> Paid | None:
-    """The line for paid.jsonl if `event` brings an accepted id that was not known before."""
-    remote = live_remote(after)
-    if remote is None or (before is not None and live_remote(before) is not None):
-        return None
-    return Paid(
-        at=event.at,
-        job=after.id,
-        attempt=after.attempt,
-        key=remote.key,
-        target=remote.target,
-        remote_id=remote.remote_id,
-        provider=after.provider,
-        results=remote.results,
-    )

@@ -250,7 +250,7 @@ class Supervisor:
         if provider.submit_pace.per_minute:
             room = 1
         events: list[Event] = []
-        for number in book.backlog.pick(name, room, now):
+        for number in book.pick(name, room, now):
             provider.submit_pace.take(now)
             events += settle(book.jobs[number], gate, Picked(), provider.policy, moment)
             if isinstance(events[-1].gate, Gate):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from daemon.core.events import Event
+from daemon.core.job import Job, live_remote
 from daemon.store.connections import sync_folder
 from daemon.store.encoding import decode_paid
 from daemon.store.port import Paid
@@ -17,6 +19,27 @@ TAIL_BYTES = 4 * 1024 * 1024
 """So much of the end is read at a start: many times what one commit can add."""
 
 _MODE = 0o640
+
+
+def line_of(before: Job | None, after: Job, event: Event) -> Paid | None:
+    """The line of `event`, which made `after` of `before`, if it brings an id not known before.
+
+    >>> line_of(None, Job(id=1, provider="m", created_at=0.0, updated_at=0.0), Event(at=1.0,
+    ...     type="added", job=1))
+    """
+    remote = live_remote(after)
+    if remote is None or (before is not None and live_remote(before) is not None):
+        return None
+    return Paid(
+        at=event.at,
+        job=after.id,
+        attempt=after.attempt,
+        key=remote.key,
+        target=remote.target,
+        remote_id=remote.remote_id,
+        provider=after.provider,
+        results=remote.results,
+    )
 
 
 class PaidFile:

@@ -388,6 +388,23 @@ async def test_a_child_waits_for_its_parent() -> None:
     assert shell.job(child).state == "succeeded"
 
 
+async def test_a_child_that_was_about_to_start_waits_for_a_parent_that_is_made_anew() -> None:
+    shell = Shell(good())
+    (parent,) = shell.add()
+    await shell.run(30.0)
+    (child,) = shell.add(after=(parent,), not_before_at=shell.clock.now() + 50.0)
+    await shell.run(1.0)
+    shell.performer.gates["Poll"] = asyncio.Event()
+    shell.supervisor.command(shell.job(parent), Requeue(), by="ana")
+    (other,) = shell.add(not_before_at=shell.clock.now() + 51.0)
+    await shell.run(60.0)
+    states = [shell.job(number).state for number in (parent, child, other)]
+    assert states == ["generating", "queued", "generating"]
+    shell.performer.gates["Poll"].set()
+    await shell.run(100.0)
+    assert (shell.job(parent).state, shell.job(child).state) == ("succeeded", "succeeded")
+
+
 async def test_a_command_that_makes_no_sense_is_refused_and_changes_nothing() -> None:
     shell = Shell(good())
     shell.add()
