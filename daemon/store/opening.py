@@ -33,6 +33,10 @@ from daemon.store.queries import read_numbers
 STOPPED_FILE = "journal.stopped"
 """There after an orderly stop: the journal's size and time of change, as it was left."""
 
+_WAITING = """
+SELECT body FROM jobs WHERE id = ? AND state IN ('submitting', 'cancelling', 'in_doubt')
+"""
+
 
 def open_folder(folder: Path, upgrades: Sequence[str], *, now: float) -> Loaded:
     """Find or make the journal of `folder`, ready for use. Blocks. Raises StoreError."""
@@ -131,7 +135,7 @@ def _load(folder: Path, journal: Path, *, unclean: bool) -> Loaded:
         numbers = read_numbers(connection)
         rows = connection.execute("SELECT provider, body FROM gates").fetchall()
         gates = {provider: decode_gate(body) for provider, body in rows}
-        lost = _unrecorded(folder, connection) if unclean else ()
+        lost = _unrecorded(folder, connection)
     except msgspec.MsgspecError as error:
         raise damaged(journal, f"a row can't be read: {error}") from error
     finally:
@@ -147,11 +151,17 @@ def _load(folder: Path, journal: Path, *, unclean: bool) -> Loaded:
 
 
 def _unrecorded(folder: Path, connection: sqlite3.Connection) -> tuple[Paid, ...]:
-    """Ids that were accepted and noted, when a kill came before the journal had them."""
-    lines, _ = read_paid(folder / PAID_FILE, tail_bytes=TAIL_BYTES)
+    """Ids that were accepted and noted, when a kill came before the journal had them.
+
+    After an orderly stop too: the run before may have had no provider to settle them with.
+    """
+    path = folder / PAID_FILE
+    if not path.is_file():
+        return ()
+    lines, _ = read_paid(path, tail_bytes=TAIL_BYTES)
     bodies: dict[int, bytes] = {}
     for number in {line.job for line in lines}:
-        row = connection.execute("SELECT body FROM jobs WHERE id = ?", (number,)).fetchone()
+        row = connection.execute(_WAITING, (number,)).fetchone()
         if row is not None:
             bodies[number] = row[0]
     jobs = {number: decode_job(body) for number, body in bodies.items()}

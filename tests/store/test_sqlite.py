@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from daemon.clock import SystemClock
@@ -228,6 +229,20 @@ async def test_an_id_that_was_accepted_just_before_a_kill_is_told(
         file.write('{"at":3.0,"job":1,"attempt":1,"key":"key-1","target":"http://mock",')
         file.write('"remote_id":"task-1","provider":"mock"}\n{"at":3.0,"job":1,"att')
     loaded = await make_store(tmp_path / "crashed").open()
+    assert loaded.unrecorded == (paid(1, "task-1"),)
+
+
+async def test_an_id_that_a_run_without_its_provider_left_is_told_after_an_orderly_stop(
+    make_store: MakeStore, state: Path
+) -> None:
+    store = make_store()
+    pen = Pen(store, await store.open())
+    await pen.add(sent_job(1, key="key-1"))
+    await store.close()
+    with (state / "paid.jsonl").open("ab") as file:
+        file.write(msgspec.json.encode(paid(1, "task-1")) + b"\n")
+    loaded = await make_store().open()
+    assert not loaded.unclean
     assert loaded.unrecorded == (paid(1, "task-1"),)
 
 
