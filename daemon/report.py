@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from daemon import __version__
 from daemon.book import Book
 from daemon.clock import Clock
@@ -16,6 +18,7 @@ from daemon.store.port import JobStore
 
 UNCOLLECTED_MAX = 100
 """Ids of jobs without their paid result that a status lists."""
+LEFT_ALONE = "unexpected errors, see the daemon's log; a restart tries again"
 STAGES = ("queue", "prepare", "submit", "generate", "download")
 
 
@@ -48,7 +51,12 @@ class Reporter:
     def scene(self, job: Job) -> Scene:
         """What explains `job`: its gate, what it waits for, whether there is a slot."""
         provider = self.providers.get(job.provider)
-        if job.state != "queued" or provider is None:
+        if provider is None:
+            idle = f"{job.provider} isn't configured any more"
+            return msgspec.structs.replace(self._book.scene(job), idle=idle)
+        if job.id in self._book.left_alone:
+            return msgspec.structs.replace(self._book.scene(job), idle=LEFT_ALONE)
+        if job.state != "queued":
             return self._book.scene(job)
         taken = self._book.slots_taken(job.provider)
         return self._book.scene(job, provider.policy.limits.concurrency - taken)

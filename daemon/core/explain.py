@@ -8,8 +8,9 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from daemon.core.gate import Gate, blocking, reopens_at
+from daemon.core.gate import Gate, blocking, reopens_at, state
 from daemon.core.job import (
+    ACTIVE,
     Cancelling,
     Downloading,
     Failure,
@@ -30,12 +31,16 @@ Reason = Literal["backoff", "provider", "schedule", "dependency", "reconciling"]
 
 
 class Scene(Struct, frozen=True):
-    """What a job's explanation needs besides the job. `blocked_by`: id and state of each."""
+    """What a job's explanation needs besides the job. `blocked_by`: id and state of each.
+
+    `idle`: why nobody works on the job at all, whatever its state calls for; or an empty text.
+    """
 
     gate: Gate
     now: float
     blocked_by: tuple[tuple[int, str], ...] = ()
     free_slots: int = 1
+    idle: str = ""
 
 
 class Why(Struct, frozen=True):
@@ -66,6 +71,8 @@ def reason(job: Job, scene: Scene) -> str | None:
 
 def next_at(job: Job, scene: Scene) -> float | None:
     """When something happens next by itself; None: nothing will, or at once."""
+    if scene.idle:
+        return None
     match job.work:
         case Queued():
             if scene.blocked_by:
@@ -83,8 +90,9 @@ def next_at(job: Job, scene: Scene) -> float | None:
             return at
         case Cancelling(remote=Remote(), next_try_at=at):
             return at
-        case Held(remote=Remote(results=()) as remote) | Finished(remote=Remote() as remote):
-            return remote.next_poll_at
+        case Held(remote=Remote() as remote) | Finished(remote=Remote() as remote):
+            looked_at = not remote.results or job.state == "cancelled"
+            return remote.next_poll_at if looked_at else None
         case _:
             return None
 
@@ -111,7 +119,11 @@ def stuck(job: Job, blocked_by: tuple[tuple[int, str], ...] = ()) -> bool:
 
 def why(job: Job, scene: Scene) -> Why:
     """One sentence: what the job waits for or why it ended, what happens next, and when."""
-    return Why(job.id, job.state, _sentence(job, scene), next_at(job, scene))
+    if scene.idle and (job.state == "queued" or job.state in ACTIVE):
+        sentence = f"Nobody works on it: {scene.idle}.{_last(job.error)}"
+    else:
+        sentence = _sentence(job, scene)
+    return Why(job.id, job.state, sentence, next_at(job, scene))
 
 
 def _sentence(job: Job, scene: Scene) -> str:
@@ -172,6 +184,9 @@ def _queued(job: Job, scene: Scene) -> str:
             tries = f"{job.retries} of {job.retries_max}"
             return f"Tried again{_when(job, scene)} (retry {tries}).{_last(job.error)}"
         case _:
+            probe = scene.gate.probe
+            if probe is not None and state(scene.gate, scene.now) == "probing":
+                return f"Waits for job {probe}, which goes first after a pause of {job.provider}."
             if scene.free_slots > 0:
                 return "Starts as soon as the schedule reaches it."
             return f"Waits for a free slot of {job.provider}."
@@ -213,9 +228,12 @@ def _held(job: Job) -> str:
 
 
 def _finished(job: Job, scene: Scene) -> str:
-    watch = ""
-    if isinstance(job.work, Finished) and job.work.remote is not None:
-        watch = f" Its task may still give a result: looked at{_when(job, scene)}."
+    watch, way = "", "tries anew"
+    match job.work:
+        case Finished(remote=Remote(results=(_, *_))) if job.state == "failed":
+            watch, way = " Its result is paid for and kept.", "fetches it and pays nothing"
+        case Finished(remote=Remote()) if not scene.idle:
+            watch = f" Its task may still give a result: looked at{_when(job, scene)}."
     match job.state:
         case "succeeded":
             return f"Done: {len(job.outputs)} file{'s' if len(job.outputs) != 1 else ''} on disk."
@@ -227,7 +245,7 @@ def _finished(job: Job, scene: Scene) -> str:
             }.get(job.billed or "", "whether it was billed is unknown")
             return f"Cancelled by {job.by or 'an operator'}: {money}.{watch}"
         case _:
-            return f"Failed.{_last(job.error)}{watch} `genq requeue {job.id}` tries anew."
+            return f"Failed.{_last(job.error)}{watch} `genq requeue {job.id}` {way}."
 
 
 def _last(error: Failure | None) -> str:

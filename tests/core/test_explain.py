@@ -46,6 +46,8 @@ CLOSED = Scene(Gate((Closure("auth", None, "HTTP 401"),)), NOW)
 KEYLESS = Scene(Gate((Closure("auth", None, "no key is set", "config"),)), NOW)
 BEHIND = Scene(Gate(), NOW, ((3, "generating"),))
 STUCK = Scene(Gate(), NOW, ((3, "failed"),))
+GONE = Scene(Gate(), NOW, idle="mock isn't configured any more")
+PROBED = Scene(Gate((Closure("quota", NOW - 1.0, "HTTP 429"),), probe=7), NOW)
 FULL = Scene(Gate(), NOW, free_slots=0)
 BACKOFF = queued(Queued("backoff", NOW + 8.0), retries=2, error=POLL_ERROR)
 SCHEDULED = queued(not_before_at=NOW + 60.0)
@@ -98,6 +100,12 @@ SCHEDULED = queued(not_before_at=NOW + 60.0)
         (succeeded(), OPEN, None, None, ["1 file "]),
         (succeeded(outputs=(OUTPUT, OUTPUT)), OPEN, None, None, ["2 files"]),
         (failed(error=POLL_ERROR), OPEN, None, NOW, ["shared.poll", "may still give"]),
+        (failed(Finished(READY_REMOTE)), OPEN, None, None, ["kept", "pays nothing"]),
+        (cancelled(Finished(READY_REMOTE)), OPEN, None, NOW, ["may still give"]),
+        (queued(), GONE, None, None, ["Nobody", "mock isn't configured"]),
+        (generating(), GONE, None, None, ["Nobody", "mock isn't configured"]),
+        (held(), GONE, "poll_limit", None, ["genq release 1"]),
+        (queued(), PROBED, None, None, ["job 7", "first", "mock"]),
         (failed(Finished()), OPEN, None, None, ["genq requeue 1"]),
         (cancelled(Finished(), billed="no"), OPEN, None, None, ["not billed"]),
         (cancelled(Finished(), billed="kept"), OPEN, None, None, ["kept"]),
