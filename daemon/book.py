@@ -158,8 +158,9 @@ class Book:
         self.jobs[job.id] = job
 
     def requeue(self, now: float) -> None:
-        """Line the queued jobs up anew: their times have changed."""
+        """Line the queued jobs up anew, and count the slots: the time has changed."""
         for job in self.jobs.values():
+            self._slot(job)
             if job.state == "queued":
                 self._line_up(job, now)
 
@@ -264,7 +265,7 @@ class Book:
         slots = self._slots.get(job.provider)
         if slots is None:
             slots = self._slots[job.provider] = Slots()
-        slots.put(job, self._grace_s.get(job.provider, 0.0))
+        slots.put(job, self._grace_s.get(job.provider, 0.0), self._now())
 
     def _learn(self, provider: str, stage: Stage) -> None:
         """Take the duration of a stage that ended well into its window."""

@@ -43,8 +43,17 @@ def slot_until(job: Job, grace_s: float) -> float:
     remote = live_remote(job)
     if remote is None or remote.results:
         return 0.0
-    ended_at = job.finished_at if job.finished_at is not None else job.updated_at
-    return ended_at + grace_s if job.finished_at or isinstance(job.work, Held) else 0.0
+    if job.finished_at is not None:
+        return job.finished_at + grace_s
+    return _held_at(job) + grace_s if isinstance(job.work, Held) else 0.0
+
+
+def _held_at(job: Job) -> float:
+    """When `job` came to rest: an edit since then says nothing of its task."""
+    last = job.stages[-1] if job.stages else None
+    if last is None or last.duration_s is None:
+        return job.updated_at
+    return last.started_at + last.duration_s
 
 
 class Slots:
@@ -54,21 +63,24 @@ class Slots:
         self._busy: set[int] = set()
         self._lingering: dict[int, float] = {}
 
-    def put(self, job: Job, grace_s: float) -> None:
-        """Note what `job` takes now."""
+    def put(self, job: Job, grace_s: float, now: float) -> None:
+        """Note what `job` takes now; after it ended no longer than `grace_s`, whatever the clock
+        said then.
+        """
         until = slot_until(job, grace_s)
         self._busy.discard(job.id)
         self._lingering.pop(job.id, None)
         if until == FOREVER:
             self._busy.add(job.id)
         elif until > 0.0:
-            self._lingering[job.id] = until
+            self._lingering[job.id] = min(until, now + grace_s)
 
     def taken(self, now: float) -> int:
         """How many slots are taken at `now`.
 
         >>> slots = Slots()
-        >>> slots.put(Job(id=1, provider="m", created_at=0., updated_at=0., state="preparing"), 1.)
+        >>> job = Job(id=1, provider="m", created_at=0.0, updated_at=0.0, state="preparing")
+        >>> slots.put(job, 1.0, 5.0)
         >>> slots.taken(99.0)
         1
         """

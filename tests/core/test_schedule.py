@@ -214,18 +214,18 @@ def test_a_slot_is_taken_as_long_as_the_provider_may_be_at_work(job: Job, until:
 
 def test_a_slot_whose_time_is_over_is_not_waited_for_though_nobody_counted() -> None:
     slots = Slots()
-    slots.put(generating(), 300.0)
-    slots.put(msgspec.structs.replace(cancelled(), id=2), 300.0)
+    slots.put(generating(), 300.0, NOW)
+    slots.put(msgspec.structs.replace(cancelled(), id=2), 300.0, NOW)
     assert slots.next_free_at(NOW + 295.0) is None
 
 
 def test_lingering_slots_are_let_go_when_their_time_is_over() -> None:
     slots = Slots()
-    slots.put(generating(), 300.0)
-    slots.put(msgspec.structs.replace(cancelled(), id=2), 300.0)
+    slots.put(generating(), 300.0, NOW)
+    slots.put(msgspec.structs.replace(cancelled(), id=2), 300.0, NOW)
     assert (slots.taken(NOW), slots.next_free_at(NOW)) == (2, NOW + 295.0)
     assert (slots.taken(NOW + 295.0), slots.next_free_at(NOW + 295.0)) == (1, None)
-    slots.put(downloading(Downloading(READY_REMOTE, NOW)), 300.0)
+    slots.put(downloading(Downloading(READY_REMOTE, NOW)), 300.0, NOW)
     assert slots.taken(NOW) == 0
 
 

@@ -3,7 +3,7 @@ import asyncio
 import msgspec
 import pytest
 
-from daemon.core.commands import Cancel, Hold, RefusedError, Requeue, Resolve
+from daemon.core.commands import Cancel, Edit, Hold, RefusedError, Requeue, Resolve
 from daemon.core.gate import Gate
 from daemon.core.job import Output, Queued, Result
 from daemon.core.judge import close, gate_events
@@ -131,6 +131,18 @@ async def test_no_more_jobs_run_than_there_are_slots() -> None:
     await shell.run(30.0)
     states = [shell.job(number).state for number in range(1, 6)]
     assert states == ["generating", "generating", "queued", "queued", "queued"]
+
+
+async def test_an_edit_of_a_held_job_takes_no_slot_again() -> None:
+    limits = msgspec.structs.replace(LIMITS, concurrency=1, cancel_grace_s=50.0)
+    gone = Fault("poll", "http", http=404, effect="accepted")
+    shell = Shell(good(Poll=[gone, READY]), limits=limits)
+    shell.add(2)
+    await shell.run(30.0)
+    assert (shell.job(1).state, shell.job(2).state) == ("held", "queued")
+    shell.supervisor.command(shell.job(1), Edit(priority=3), by="ana")
+    await shell.run(49.0)
+    assert shell.job(2).state == "succeeded"
 
 
 async def test_a_freed_slot_goes_to_the_next_job() -> None:

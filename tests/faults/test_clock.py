@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from daemon.core.gate import Gate
@@ -152,6 +153,28 @@ async def test_a_pause_until_a_time_ends_at_it_though_the_machine_slept() -> Non
     told.supervisor.look_at_clock()
     await told.run(100.0)
     assert told.job(1).state == "succeeded"
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_slot_that_lingers_is_let_go_in_time_though_the_clock_was_set_back(
+    restarted: bool,
+) -> None:
+    limits = msgspec.structs.replace(LIMITS, concurrency=1, cancel_grace_s=50.0)
+    told, clock = shell(limits=limits, Submit=[LOST, Accepted("r1", "mock:")])
+    told.add(2)
+    await told.run(1.0)
+    assert told.job(1).state == "in_doubt"
+    clock.ahead = -HOURS
+    if restarted:
+        await told.stop()
+        told = Shell(told.performer.answers, limits=limits, clock=clock, store=told.store)
+        told.book.load(told.store.rows.values())
+        told.book.index()
+        told.supervisor.recover()
+    else:
+        told.supervisor.look_at_clock()
+    await told.run(100.0)
+    assert told.job(2).state == "succeeded"
 
 
 async def test_a_clock_that_is_kept_right_moves_nothing() -> None:
