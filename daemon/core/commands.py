@@ -27,7 +27,7 @@ from daemon.core.job import (
 from daemon.core.judge import Moment
 from daemon.core.outcomes import Accepted
 from daemon.core.policy import Policy
-from daemon.core.submitting import attached
+from daemon.core.resolving import attached
 
 Events = tuple[Event, ...]
 
@@ -280,11 +280,8 @@ def _edit(job: Job, asked: Edit, policy: Policy, now: float, by: str | None) -> 
     work = job.work
     if not isinstance(work, Queued | Held):
         raise RefusedError(f"{label(job)} is {job.state}: only queued and held jobs can be edited")
-    given = {
-        field: value
-        for field in Edit.__struct_fields__
-        if (value := getattr(asked, field)) is not None
-    }
+    given = {field: getattr(asked, field) for field in Edit.__struct_fields__}
+    given = {field: value for field, value in given.items() if value is not None}
     if given.get("name") == "":
         given["name"] = None  # a name is taken away
     changed = {field: value for field, value in given.items() if value != getattr(job, field)}

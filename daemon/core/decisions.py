@@ -28,8 +28,9 @@ from daemon.core.judge import Moment, judge
 from daemon.core.outcomes import Accepted, Fault, Outcome, Picked, Ready
 from daemon.core.policy import IllegalOutcomeError, Policy, Ruling, rule_on
 from daemon.core.preparing import decide_preparing, started
+from daemon.core.resolving import decide_in_doubt
 from daemon.core.running import decide_downloading, decide_generating
-from daemon.core.submitting import attached, decide_submitting
+from daemon.core.submitting import decide_submitting
 from daemon.core.watching import decide_watched
 
 Events = tuple[Event, ...]
@@ -103,9 +104,8 @@ def decide(
             return decide_downloading(job, downloading, outcome, ruling, policy, at)
         case Cancelling() as cancelling:
             return decide_cancelling(job, cancelling, outcome, policy, at)
-        case InDoubt(intent=intent) if isinstance(outcome, Accepted):  # found in paid.jsonl
-            named = bool(outcome.remote_id)
-            return (attached(job, intent, outcome, policy, at.now),) if named else ()
+        case InDoubt() as doubt:
+            return decide_in_doubt(job, doubt, outcome, policy, at.now)
         case Held() | Finished():
             return decide_watched(job, outcome, ruling, policy, at)
         case _:

@@ -95,7 +95,7 @@ TABLE: Mapping[State, Row] = {
         recovered="cancelling",
     ),
     "in_doubt": _row(
-        resolved="generating queued failed",
+        resolved="generating downloading queued failed",
     ),
     "held": _row(
         released="queued generating downloading",

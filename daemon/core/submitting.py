@@ -5,7 +5,7 @@ up, or becomes a doubt; nothing here ever sends a second request on its own for 
 but for `on_unknown = "resubmit"`, which an operator chose, once, with the same key.
 """
 
-from typing import Any, assert_never
+from typing import assert_never
 
 import msgspec
 
@@ -145,32 +145,6 @@ def _nameless(job: Job, intent: Intent, policy: Policy, at: Moment) -> Event:
     """Accepted without an id: there is nothing to ask for, and it is surely not sent again."""
     said = Fault("submit", "protocol", effect="accepted")
     return doubted(job, intent, policy, at, fault=said, error=NAMELESS)
-
-
-def attached(
-    job: Job, intent: Intent, answer: Accepted, policy: Policy, now: float, **fields: Any
-) -> Event:
-    """A doubt is over: the task of `intent` is known, and is asked for now.
-
-    >>> doubt = InDoubt(Intent(1, "k", "http://a", "", 5.0))
-    >>> job = Job(id=1, provider="m", created_at=0.0, updated_at=0.0, state="in_doubt", work=doubt)
-    >>> attached(job, doubt.intent, Accepted("r-1", "http://a"), Policy(), 6.0).state
-    'generating'
-    """
-    return change(
-        job,
-        "resolved",
-        now,
-        "generating",
-        Generating(accepted(intent, answer, now)),
-        remote_id=answer.remote_id,
-        errors_consecutive=0,
-        deadline_at=now + policy.limits.generate_timeout_s,
-        stages=stages.begin(job.stages, now, "generate", job.attempt),
-        attempt_record=record(job, remote_id=answer.remote_id, accepted_at=now),
-        detail=f"attached to {answer.remote_id}",
-        **fields,
-    )
 
 
 def _answered(job: Job, intent: Intent, answer: Ready, now: float) -> Event:

@@ -43,9 +43,9 @@ def test_an_id_that_stands_twice_in_paid_jsonl_is_adopted_once(job: Job) -> None
     assert settle(after, Gate(), TWICE, Policy(), Moment(NOW)) == ()
 
 
-def test_a_spooled_answer_that_stands_twice_in_paid_jsonl_is_adopted_once() -> None:
+@pytest.mark.parametrize("job", [submitting(), in_doubt()], ids=lambda job: job.state)
+def test_a_spooled_answer_that_stands_twice_in_paid_jsonl_is_adopted_once(job: Job) -> None:
     answer = Ready((Result("spool:a"),))
-    job = submitting()
     after = fold(
         job, [one for one in settle(job, Gate(), answer, Policy(), Moment(NOW)) if one.job]
     )
