@@ -286,14 +286,14 @@ def classify(fault: Fault, rules: tuple[Rule, ...]) -> Rule:
     if matches(GUARD, fault):
         return GUARD
     fitting = (
-        rule
-        for rule in (*rules, *SHARED)
-        if matches(rule, fault) and not _pays_blindly(rule, fault)
+        rule for rule in (*rules, *SHARED) if matches(rule, fault) and not _is_wrong(rule, fault)
     )
     return next(fitting, LAST_RESORT)
 
 
-def _pays_blindly(rule: Rule, fault: Fault) -> bool:
-    """Only `resubmit` may repeat what can have been paid for; a wrong rule is passed over."""
-    repeats = rule.do in ("retry", "tolerate", "pause")
-    return repeats and fault.phase == "submit" and fault.effect != "none"
+def _is_wrong(rule: Rule, fault: Fault) -> bool:
+    """Whether it could pay twice, or wait for a failed task. Such a rule is passed over."""
+    paid = fault.phase == "submit" and fault.effect != "none"
+    # A code says why a call was refused, or why a task failed: asking on takes the kind by name.
+    dead = fault.phase == "poll" and fault.kind == "provider.failed" and rule.kind is None
+    return rule.do in ("retry", "tolerate", "pause") and (paid or dead)

@@ -100,6 +100,16 @@ def test_the_keywords_of_a_provider_say_nothing_of_our_own_transport() -> None:
     assert classify(ours, (words,)).do == "tolerate"
 
 
+@pytest.mark.parametrize("do", ["retry", "tolerate", "pause"])
+def test_a_task_that_has_failed_is_not_waited_for_unless_a_rule_names_the_kind(do: Any) -> None:
+    said = Fault("poll", "provider.failed", code="1305", message="busy", effect="accepted")
+    by_code = Rule(name="busy", code="1305", do=do)
+    by_kind = Rule(name="patient", kind="provider.failed", do=do)
+    assert classify(said, (by_code,)).name == "shared.verdict"
+    assert classify(said, (by_code, by_kind)).name == "patient"
+    assert classify(refusal(429, code="1305"), (by_code,)).name == "busy"
+
+
 def test_the_first_rule_that_matches_wins() -> None:
     rules = (
         Rule(name="a", phase="download", do="fail"),

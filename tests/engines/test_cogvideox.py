@@ -407,6 +407,9 @@ async def test_a_state_that_is_no_end_goes_on(
         ({"task_status": "fail", "error": "out of luck"}, None, "out of luck"),
         ({"task_status": "FAIL", "error": {"code": 1301, "message": "bad"}}, "1301", "bad"),
         ({"task_status": "FAIL", "content_filter": [{"level": 1}]}, None, "the content filter"),
+        ({"task_status": "FAIL", "error": {"code": "1302", "message": "busy"}}, "1302", "busy"),
+        ({"task_status": "FAIL", "error": {"code": "1304", "message": "day"}}, "1304", "day"),
+        ({"task_status": "FAIL", "error": {"code": "1305", "message": "load"}}, "1305", "load"),
     ],
 )
 async def test_a_failed_task_is_a_verdict(

@@ -500,6 +500,10 @@ async def test_a_status_that_is_no_end_goes_on(
         ("", "Request timed out", "coze.words"),
         ("0", "something else", "shared.verdict"),
         (None, None, "shared.verdict"),
+        ("4008", "the model's use of the day is up", "shared.verdict"),
+        ("4020", "the model is asked too often", "shared.verdict"),
+        ("4100", "a plugin's token is wrong", "shared.verdict"),
+        ("4314", "a plugin found nothing", "shared.verdict"),
     ],
 )
 async def test_a_failed_run_is_a_verdict(
