@@ -4,10 +4,11 @@ Providers name the links, so what is behind them is checked when the connection 
 address: a name that resolves to something else a moment later gains nothing (resilience.md 6.4).
 """
 
+import socket
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from aiohttp import TCPConnector
 from aiohttp.abc import ResolveResult
@@ -20,6 +21,8 @@ Address = IPv4Address | IPv6Address
 _NAT64 = IPv6Network("64:ff9b::/96")
 """RFC 6052: its last four bytes are an IPv4 address. So are those of ::/96, long deprecated."""
 _COMPATIBLE = IPv6Network("::/96")
+_SITE_LOCAL = IPv6Network("fec0::/10")
+"""RFC 3879: deprecated, and private where it is still routed; Python takes it for global."""
 
 
 class ForbiddenAddressError(Exception):
@@ -62,7 +65,7 @@ class Guard:
         """Return unless `url` itself names a forbidden address: all that can be seen when a proxy
         resolves names. Raises ForbiddenAddressError.
         """
-        host = _plain(url.host or "")
+        host = _plain(unquote(url.host or ""))
         if host == "localhost" or host.endswith(".localhost"):
             self.check(host, url.port or 0, "127.0.0.1")
         elif _parsed(host) is not None:
@@ -109,9 +112,18 @@ def _plain(host: str) -> str:
 
 
 def _parsed(text: str) -> Address | None:
+    """The address that is written, also as the systems' resolvers read it.
+
+    >>> _parsed("127.1"), _parsed("0x7f000001"), _parsed("cdn.test")
+    (IPv4Address('127.0.0.1'), IPv4Address('127.0.0.1'), None)
+    """
     try:
         return ip_address(text)
     except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(text))
+    except (OSError, ValueError):
         return None
 
 
@@ -136,5 +148,8 @@ def _reached(address: Address) -> Address:
 def _is_public(address: Address) -> bool:
     """Whether anybody on the internet may be meant: neither private, local, shared nor reserved."""
     return address.is_global and not (
-        address.is_multicast or address.is_reserved or address.is_link_local
+        address.is_multicast
+        or address.is_reserved
+        or address.is_link_local
+        or address in _SITE_LOCAL
     )
