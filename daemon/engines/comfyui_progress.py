@@ -11,7 +11,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, WSMsgType
+from aiohttp import (
+    ClientError,
+    ClientHandlerType,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    WSMsgType,
+)
 from yarl import URL
 
 from daemon.engines.comfyui_answers import Spot
@@ -123,6 +132,7 @@ class Progress:
                 cookie_jar=DummyCookieJar(),
                 timeout=ClientTimeout(total=None, sock_connect=self._limits.connect_timeout_s),
                 trust_env=False,
+                middlewares=(_stay,),
             )
         url = URL(f"{target}/ws?{urlencode({'clientId': client_id})}", encoded=True)
         try:
@@ -143,6 +153,15 @@ class Progress:
             return
 
 
+async def _stay(request: ClientRequest, send: ClientHandlerType) -> ClientResponse:
+    """Follow no redirect, which `ws_connect` would: the headers are for this server only."""
+    response = await send(request)
+    if 300 <= response.status < 400:
+        response.close()
+        raise ClientError("the socket's address redirects")
+    return response
+
+
 def _parsed(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
@@ -154,4 +173,7 @@ def _share_of(content: Mapping[str, Any]) -> float:
     value, most = content.get("value"), content.get("max")
     if not isinstance(value, int | float) or not isinstance(most, int | float) or most <= 0:
         return 0.0
-    return min(1.0, max(0.0, value / most))
+    try:
+        return min(1.0, max(0.0, value / most))
+    except OverflowError:
+        return 0.0

@@ -803,6 +803,20 @@ async def test_a_socket_that_breaks_is_opened_again_and_polling_goes_on(
     await heard(customer, remote_id, Pending(1 / 7))
 
 
+async def test_a_socket_follows_no_redirect_for_its_headers_may_be_secret(
+    vendor: ComfyUIServer,
+) -> None:
+    async with ComfyUIServer() as other:
+        vendor.will("socket", answers(302, headers={"Location": f"{other.origin}/ws"}))
+        progress = Progress(settings_of(vendor.origin, headers={"X-Gateway-Token": "secret"}))
+        spot = Spot(task_of(1), "", running=True, nodes=frozenset("1"))
+        progress.of(spot, target=vendor.origin)
+        await until(progress._listening[spot.remote_id].done)  # noqa: SLF001 - nothing else tells
+        await progress.close()
+        assert len(vendor.seen) == 1
+        assert other.seen == []
+
+
 async def test_no_more_than_so_many_runs_are_listened_to() -> None:
     progress = Progress(settings_of(DEAD))
     for number in range(SOCKETS_MAX + 8):
@@ -844,6 +858,8 @@ def test_an_event_that_says_nothing_of_the_task_changes_nothing(event: Any) -> N
     [
         ("progress", {"value": 5, "max": 0}),
         ("progress", {"value": "x", "max": None}),
+        ("progress", {"value": 10**400, "max": 1}),
+        ("progress", {"value": 0.5, "max": 10**400}),
         ("progress_state", {"nodes": [1]}),
         ("progress_state", {"nodes": {"1": 1, "9": {"state": "finished"}}}),
         ("execution_cached", {"nodes": [["x"], 3]}),
