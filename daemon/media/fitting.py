@@ -158,11 +158,24 @@ def _orientation(picture: "Image.Image") -> int:
 
 def _plain(picture: "Image.Image") -> "Image.Image":
     """A copy in RGB, or in RGBA where something may be transparent."""
-    if picture.has_transparency_data:
-        return picture.convert("RGBA")
     if picture.mode.startswith("I"):  # 16 bits of grey: a plain conversion would clip
-        picture = picture.point(lambda value: value / 256).convert("L")
-    return picture.convert("RGB")
+        picture = _eight_bits(picture)
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+
+
+def _eight_bits(picture: "Image.Image") -> "Image.Image":
+    """A copy in 8 bits of grey; with alpha where a shade stands for transparent."""
+    from PIL import ImageMath  # noqa: PLC0415 - see the module's docstring
+
+    clear = picture.info.get("transparency")
+    grey = picture.point(lambda value: value / 256).convert("L")
+    grey.info.clear()
+    if isinstance(clear, int):
+        opaque = ImageMath.lambda_eval(
+            lambda args: (args["shade"] != clear) * 255, shade=picture.convert("I")
+        )
+        grey.putalpha(opaque.convert("L"))
+    return grey
 
 
 def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:

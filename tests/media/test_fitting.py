@@ -101,6 +101,17 @@ def test_sixteen_bits_of_grey_keep_their_shade(fitted: Callable[..., Image.Image
     assert near(made.getpixel((9, 9)), (128, 128, 128))
 
 
+def test_sixteen_bits_of_grey_may_have_a_shade_that_is_transparent(
+    fitted: Callable[..., Image.Image],
+) -> None:
+    picture = Image.new("I;16", (100, 100), 0x4000)
+    # The same shade in 8 bits, and not transparent.
+    picture.paste(Image.new("I;16", (50, 100), 0x4001), (0, 0))
+    made = fitted(picture, "PNG", PictureLimits(), transparency=0x4000)
+    assert near(made.getpixel((20, 50)), (64, 64, 64))
+    assert near(made.getpixel((80, 50)), WHITE)
+
+
 def test_a_print_picture_becomes_a_screen_picture(fitted: Callable[..., Image.Image]) -> None:
     made = fitted(Image.new("CMYK", (50, 50), (0, 255, 255, 0)), "JPEG", PictureLimits())
     assert near(made.getpixel((9, 9)), RED)
