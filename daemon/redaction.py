@@ -15,7 +15,7 @@ _TELLING = re.compile(
     r"authorization|api.?key|secret|token|password|cookie|signature|credential", re.IGNORECASE
 )
 _SIGNED = re.compile(
-    r"([?&](?:x-amz-[a-z-]+|x-goog-[a-z-]+|sig|sign|signature|token|key|access_?key(?:id)?"
+    r"([?&](?:x-[a-z-]+|sig|sign|signature|token|key|access_?key(?:id)?"
     r"|ossaccesskeyid|q-sign[a-z-]*|q-ak|expires|policy|auth[a-z_]*)=)[^&\s\"'<>]+",
     re.IGNORECASE,
 )

@@ -30,6 +30,7 @@ from daemon.engines.answers import (
     read,
     read_words,
     safe,
+    spellings,
 )
 from daemon.engines.engine import Sink
 from daemon.engines.fetching import Fetcher
@@ -249,7 +250,6 @@ def _effect_of(call: Call, paid: Effect) -> Effect:
 
 def _secrets(key: str, values: Iterable[str]) -> tuple[str, ...]:
     """What no message may hold, longest first, so that none is left in half."""
-    known = {value for value in values if len(value) >= SECRET_CHARS_MIN} | (
-        {key} if key else set()
-    )
-    return tuple(sorted(known, key=len, reverse=True))
+    known = {one for value in (key, *values) for one in spellings(value)}
+    kept = {one for one in known if len(one) >= SECRET_CHARS_MIN} | ({key} if key else set())
+    return tuple(sorted(kept, key=len, reverse=True))

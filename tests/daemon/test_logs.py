@@ -66,6 +66,17 @@ def test_a_traceback_is_in_its_line(tmp_path: Path) -> None:
     assert "ValueError" in str(line["exception"])
 
 
+@pytest.mark.parametrize(
+    "name", ["X-Amz-Signature", "X-Tos-Signature", "x-signature", "x-oss-signature", "q-signature"]
+)
+def test_what_signs_a_link_is_not_in_the_log(tmp_path: Path, name: str) -> None:
+    stop = logs.start(tmp_path, level="info", redactor=Redactor(), now=lambda: 5.0)
+    structlog.get_logger().info("fetched", link=f"https://bucket.test/a.png?w=9&{name}=5ec&h=9")
+    stop()
+    (line,) = written(tmp_path)
+    assert line["link"] == f"https://bucket.test/a.png?w=9&{name}=[hidden]&h=9"
+
+
 def test_an_earlier_log_is_added_to(tmp_path: Path) -> None:
     for name in ("first", "second"):
         stop = logs.start(tmp_path, level="info", redactor=Redactor(), now=lambda: 5.0)

@@ -607,6 +607,9 @@ async def test_only_what_is_at_the_output_path_counts(replies: Replies, tmp_path
     replies.get(HISTORY, payload=body)
     fault = failed(await one.poll())
     assert "no link at 'data.video': " in fault.message
+    body = record(execute_status="Success", output='{"Output": "http://a.test/i?x-signature=5ec"}')
+    replies.get(HISTORY, payload=body)
+    assert "5ec" not in failed(await one.poll()).message
     assert rule_for(fault).name == "coze.no-link"
     await one.engine.close()
 

@@ -413,6 +413,38 @@ async def test_a_key_in_a_header_of_the_section_is_hidden_too(replies: Replies) 
     assert fault.message == "[hidden] is wrong"
 
 
+@pytest.mark.parametrize(
+    ("headers", "echo"),
+    [
+        ({}, "bad: 0123abcd.half%2Bof%2Fa-key%3D"),
+        ({}, "bad: half+of/a-key="),
+        ({"Authorization": "Bearer door-code-4711"}, "bad: door-code-4711"),
+        ({"Authorization": "Basic ZG9vcjpjb2RlLz8/"}, "bad: ZG9vcjpjb2RlLz8%2F"),
+    ],
+)
+async def test_a_key_is_hidden_in_part_and_percent_encoded(
+    replies: Replies, headers: dict[str, str], echo: str
+) -> None:
+    replies.post("http://vendor.test/make", status=401, body=echo.encode())
+    settings = settings_of("http://vendor.test", key="0123abcd.half+of/a-key=", headers=headers)
+    http = Http(settings, clock=FakeClock(), dialect=DIALECT)
+    fault = await http.ask(SUBMIT, target="http://vendor.test")
+    await http.close()
+    assert isinstance(fault, Fault)
+    assert fault.message == "bad: [hidden]"
+
+
+async def test_what_signs_a_link_never_comes_back_in_a_message(replies: Replies) -> None:
+    link = "https://bucket.test/a.png?X-Tos-Signature=5ec&q-sign-time=1"
+    escaped = link.replace("/", "\\/")
+    words = f"can't read {link}, nor {escaped}"
+    echo = {"error": {"code": "E1", "message": words}}
+    replies.post("http://vendor.test/make", status=400, payload=echo)
+    fault = await fault_of(SUBMIT, "http://vendor.test")
+    assert "5ec" not in fault.message
+    assert fault.message.startswith("can't read https://bucket.test/a.png?[hidden] nor ")
+
+
 async def test_a_page_of_a_gateway_is_told_by_its_title(replies: Replies) -> None:
     body = b"<html><head><title>504 Gateway&nbsp;Time-out</title></head><body>\x1b[2J</body></html>"
     replies.post("http://vendor.test/make", status=504, body=body)
