@@ -11,8 +11,12 @@ from msgspec import Struct
 from daemon.core.kinds import FOREIGN
 from daemon.core.outcomes import Fault
 from daemon.engines.engine import Picture
+from daemon.engines.fetching import LinkError, url_of
 from daemon.engines.http import Http
-from daemon.engines.targets import foreign
+from daemon.engines.targets import foreign, is_web
+
+_BUSY = frozenset({408, 425, 429})
+"""Statuses of a host that may well give the picture a little later."""
 
 
 class Embedded(Struct, frozen=True):
@@ -56,7 +60,11 @@ async def embed_linked(
     """
     memory = _Memory(bytes_max)
     try:
+        if is_web(target):
+            url_of(picture.url or "", target)
         fault = await http.fetch_to(memory, picture.url or "", target=target)
+    except LinkError as error:
+        return unusable(picture, str(error))
     except _FullError:
         return unusable(picture, f"it has more than {bytes_max:,} bytes, the provider's limit")
     if fault is not None:
@@ -96,10 +104,11 @@ def _not_fetched(picture: Picture, fault: Fault, target: str) -> Fault:
     """Nothing was asked of the provider yet: the fault is the picture's, and says so."""
     if fault.kind == FOREIGN:
         return foreign("submit", target)
-    gone = fault.kind in ("local.address", "protocol") or 400 <= (fault.http or 0) < 500
+    refused = 400 <= (fault.http or 0) < 500 and fault.http not in _BUSY
     status = f"HTTP {fault.http}: " if fault.http else ""
     message = f"{picture.source}: {status}{fault.message}"
-    return Fault("submit", "local.decode" if gone else "local.io", message=message)
+    kind = "local.decode" if refused or fault.kind == "local.address" else "local.io"
+    return Fault("submit", kind, message=message, retry_after_s=fault.retry_after_s)
 
 
 class _FullError(Exception):

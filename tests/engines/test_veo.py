@@ -288,6 +288,9 @@ async def test_a_picture_that_is_a_link_is_fetched_and_sent(
         (page(200), "local.decode", "PNG or JPEG only"),
         (endless(), "local.decode", "more than 20,971,520 bytes"),
         (page(502, "Bad Gateway"), "local.io", "Bad Gateway"),
+        (answers(429, b"slow down"), "local.io", "HTTP 429: slow down"),
+        (answers(408, b""), "local.io", "HTTP 408"),
+        (cut(PNG), "local.io", "it is cut"),
         (stalls(), "local.io", "silent"),
     ],
 )
@@ -305,6 +308,25 @@ async def test_a_linked_picture_that_cannot_be_had_costs_nothing_and_blames_nobo
     assert rule_for(fault).do == ("fail" if kind == "local.decode" else "retry")
     assert platform.seen == []
     await one.engine.close()
+
+
+async def test_the_host_of_a_linked_picture_says_when_to_come_again(
+    platform: VeoServer, album: Album, tmp_path: Path
+) -> None:
+    album.will("picture", answers(429, b"", headers={"Retry-After": "90"}))
+    hosts = (album.origin.removeprefix("http://"),)
+    one = Customer(platform.target, tmp_path, download_hosts=hosts)
+    fault = failed(await one.submit("a fox", Picture(source="l", url=f"{album.origin}/a.png")))
+    assert (fault.kind, fault.retry_after_s) == ("local.io", 90.0)
+    await one.engine.close()
+
+
+@pytest.mark.parametrize("link", ["ftp://a.test/b.png", "http://[::1"])
+async def test_a_picture_whose_link_is_none_is_not_tried_again(
+    customer: Customer, link: str
+) -> None:
+    fault = failed(await customer.submit("a fox", Picture(source="l", url=link)))
+    assert rule_for(fault).name == "veo.picture"
 
 
 async def test_a_linked_picture_at_a_private_address_is_not_fetched(
