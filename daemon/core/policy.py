@@ -13,8 +13,9 @@ from daemon.core.outcomes import Fault
 HINT_SLACK = 0.1
 """A time that the provider named is stretched by up to this share, so that jobs spread out."""
 PREPARE_TRIES = 2
-HINT_S_MAX = 30 * 86_400.0
-"""A longer time to wait is no word of a provider, but a mistake; it is passed over."""
+HINT_S_MAX = 32 * 86_400.0
+"""A longer time to wait is no word of a provider, but a mistake; it is passed over. A quota of the
+month may be a whole one away."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):

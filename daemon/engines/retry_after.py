@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 
 _DURATION = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?")
+_MOMENT = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)(?: ?(Z|[+-]\d\d:?\d\d))?"
+)
 
 
 def header_s(headers: Mapping[str, str], now: float) -> float | None:
@@ -55,21 +57,26 @@ def longest(*waits: float | None) -> float | None:
 
 
 def reset_s(text: str, now: float, *, utc_offset_h: int) -> float | None:
-    """How long until the last date and time in `text`, a clock's reading at that offset from UTC.
+    """How long until the last date and time in `text`: a clock's reading at that offset from UTC,
+    unless it names its own.
 
     >>> reset_s("your limit will reset at 1970-01-01 08:01:00", 0.0, utc_offset_h=8)
+    60.0
+    >>> reset_s("your limit will reset at 1970-01-01T00:01:00Z", 0.0, utc_offset_h=8)
     60.0
     >>> reset_s("try again later", 0.0, utc_offset_h=8)
     """
     found = _MOMENT.findall(text)
     if not found:
         return None
-    zone = timezone(timedelta(hours=utc_offset_h))
+    date, clock, zone = found[-1]
     try:
-        at = datetime.fromisoformat(found[-1]).replace(tzinfo=zone).timestamp()
-    except (ValueError, OverflowError):
+        at = datetime.fromisoformat(f"{date}T{clock}{zone}")
+    except ValueError:
         return None
-    return max(0.0, at - now)
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=timezone(timedelta(hours=utc_offset_h)))
+    return max(0.0, at.timestamp() - now)
 
 
 def _number(text: str) -> float | None:

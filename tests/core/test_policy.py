@@ -156,6 +156,10 @@ def test_a_hint_that_makes_no_sense_is_passed_over(said_s: float | None) -> None
     assert hint_s(refusal(429, retry_after_s=said_s)) is None
 
 
+def test_a_quota_of_the_month_may_be_a_long_month_away() -> None:
+    assert hint_s(refusal(429, retry_after_s=31 * 86_400.0)) == 31 * 86_400.0
+
+
 def test_only_a_transport_that_surely_failed_reached_nobody() -> None:
     assert reached_nobody(unreached())
     assert not reached_nobody(lost())

@@ -286,10 +286,17 @@ async def test_without_a_code_the_status_decides(
     assert (rule.do, rule.name[:7]) == (do, "shared.")
 
 
-async def test_a_periodic_cap_ends_when_its_message_says_in_beijing(
-    replies: Replies, canned: Customer
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("1970-01-12 22:00:00", "1970-01-12T22:00", "1970-01-12 14:00:00Z"),
+        *("1970-01-12T15:00:00.000+01:00", "1970-01-12 22:00:00 +0800 CST"),
+    ],
+)
+async def test_a_periodic_cap_ends_when_its_message_says_in_beijing_unless_it_names_a_zone(
+    replies: Replies, canned: Customer, said: str
 ) -> None:
-    message = "Usage limit reached for 5 hour. Your limit will reset at 1970-01-12 22:00:00"
+    message = f"Usage limit reached for 5 hour. Your limit will reset at {said}"
     body = {"error": {"code": "1308", "message": message}}
     replies.post(f"{TARGET}/videos/generations", status=429, payload=body)
     fault = failed(await canned.submit())
