@@ -6,6 +6,7 @@ nowhere else, and what a signed link says is sent as it was written.
 
 import asyncio
 from collections.abc import Mapping
+from urllib.parse import quote, urlsplit
 
 from aiohttp import ClientResponse, ClientTimeout
 from yarl import URL
@@ -22,6 +23,9 @@ REDIRECTS_MAX = 3
 DOWNLOAD_S_MAX = 6 * 3600.0
 """Of a whole download: one that drips is over some day, too."""
 LINK_CHARS_MAX = 16 * 1024
+_WRITTEN = "".join(map(chr, range(0x21, 0x7F)))
+_BREAKS = dict.fromkeys(map(ord, "\t\r\n"))
+"""No part of any URL (WHATWG): `urlsplit` takes them away, too."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -145,14 +149,24 @@ def _next(url: URL, location: str) -> URL:
 def _joined(start: URL, link: str) -> URL:
     if len(link) > LINK_CHARS_MAX:
         raise LinkError(f"the link has more than {LINK_CHARS_MAX:,} characters")
-    written = all("!" <= char <= "~" for char in link)  # else quote what no URL may hold
     try:
-        url = start.join(URL(link, encoded=written))
+        url = start.join(_url(link))
         if url.scheme not in ("http", "https") or not url.host:
             raise LinkError("the result's link is no http or https URL")
     except ValueError:
         raise LinkError("the result's link is no URL") from None
     return url
+
+
+def _url(link: str) -> URL:
+    """`link` as it was written, but for what no URL may hold: that is quoted. Raises ValueError.
+
+    >>> str(_url("https://a.test/狐 1.mp4?sign=b%2Fc+d"))
+    'https://a.test/%E7%8B%90%201.mp4?sign=b%2Fc+d'
+    """
+    if not urlsplit(link).netloc.isascii():
+        return URL(link)  # a host has another way to be written
+    return URL(quote(link.translate(_BREAKS), safe=_WRITTEN), encoded=True)
 
 
 def _broken(error: BaseException, trip: Trip, url: URL) -> Fault:

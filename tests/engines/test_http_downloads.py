@@ -112,6 +112,12 @@ async def test_a_link_with_other_letters_is_quoted(own: Store) -> None:
     assert own.seen == [("GET", "/files/%E7%8B%90%201.mp4")]
 
 
+async def test_other_letters_in_a_signed_link_leave_its_signature_alone(own: Store) -> None:
+    query = "?q-sign=a%3Bb%2Fc%7Ed&x=1+2"
+    assert await fetch(f"{own.origin}/files/狐 1.mp4{query}", own.origin) is None
+    assert own.seen == [("GET", f"/files/%E7%8B%90%201.mp4{query}")]
+
+
 async def test_a_line_break_in_a_link_adds_no_header(own: Store) -> None:
     assert await fetch(f"{own.origin}/files/a\r\nX-Evil: 1", own.origin) is None
     assert "X-Evil" not in own.headers[0]
