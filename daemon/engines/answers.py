@@ -26,6 +26,7 @@ EXCERPT_BYTES_MAX = 16 * EXCERPT_CHARS_MAX
 CHUNK_BYTES_MAX = 64 * 1024
 THREAD_BYTES_MIN = 256 * 1024
 """Larger bodies are parsed in a thread: 1 MB takes about 2 ms."""
+NUMBER_MAX = 10**18
 HIDDEN = "[hidden]"
 
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
@@ -112,17 +113,18 @@ def text_of(value: Any) -> str:
 
 
 def number_of(value: Any) -> int | None:
-    """A field that should be a whole number, which may come as text.
+    """A field that should be a whole number, which may come as text; one too large to mean
+    anything is none.
 
     >>> number_of(3), number_of(" 3 "), number_of(2.0), number_of("many"), number_of(True)
     (3, 3, 2, None, None)
+    >>> number_of(10**400), number_of(1e300)
+    (None, None)
     """
     match value:
         case bool():
             return None
-        case int():
-            return value
-        case float() if value.is_integer():
+        case int() | float() if abs(value) < NUMBER_MAX and value == int(value):
             return int(value)
         case str() if _NUMBER.fullmatch(value.strip()):
             return int(value)

@@ -692,6 +692,17 @@ async def test_sounds_count_where_there_is_nothing_to_see(
         assert [one.url for one in ready(await canned.poll())] == [link]
 
 
+async def test_a_number_without_meaning_costs_no_result(replies: Replies, canned: Customer) -> None:
+    body = result("t-1", "TASK_STATUS_SUCCEED")
+    link = {"image_url": "http://a.test/1.png", "image_url_ttl": 10**400}
+    replies.get(POLL, payload=body | {"images": [link]})
+    assert [one.url for one in ready(await canned.poll())] == ["http://a.test/1.png"]
+    body = result("t-1", "TASK_STATUS_PROCESSING")
+    body["task"]["progress_percent"] = 10**400
+    replies.get(POLL, payload=body)
+    assert await canned.poll() == Pending()
+
+
 async def test_success_without_a_result_is_asked_again(replies: Replies, canned: Customer) -> None:
     replies.get(POLL, payload=result("t-1", "TASK_STATUS_SUCCEED"))
     fault = failed(await canned.poll())
