@@ -18,7 +18,6 @@ from daemon.book import Book
 from daemon.clock import Clock, SystemClock
 from daemon.config import Flags, Loaded
 from daemon.core.events import Event, EventType
-from daemon.engines.answers import spellings
 from daemon.engines.spool import Spool
 from daemon.gatekeeper import Gatekeeper
 from daemon.housekeeping import Housekeeper
@@ -121,7 +120,7 @@ class App:
             state_dir=config.daemon.state_dir,
             pictures=self._pictures,
             environ=self._environ,
-            learn=lambda secret: self._redactor.learn(spellings(secret)),
+            learn=self._redactor.learn,
         )
         self._providers.update(await asyncio.to_thread(self._assembler.build, self.loaded))
 

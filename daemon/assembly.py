@@ -1,6 +1,6 @@
 """From the configuration to running providers: which engine, with which key, under which policy."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from daemon.config import (
 )
 from daemon.core.faults import Rule
 from daemon.core.policy import Abilities
+from daemon.engines.echoes import spellings
 from daemon.engines.engine import Engine
 from daemon.engines.mock import MockEngine
 from daemon.engines.mock_ledger import MockLedger
@@ -80,7 +81,7 @@ class Assembler:
         state_dir: Path,
         pictures: PicturePool,
         environ: Mapping[str, str],
-        learn: Callable[[str], None],
+        learn: Callable[[Iterable[str]], None],
     ) -> None:
         self._clock = clock
         self._pictures = pictures
@@ -134,7 +135,7 @@ class Assembler:
         if not isinstance(found, KeyProblem):
             for name, given in section.headers.items():
                 if not isinstance(given, str):
-                    self._learn(found[name].reveal())
+                    self._learn(spellings(found[name].reveal()))
         return found
 
     def _engine(
@@ -151,7 +152,7 @@ class Assembler:
         if found is None:
             return None
         if isinstance(key, Secret):
-            self._learn(key.reveal())
+            self._learn(spellings(key.reveal()))
         settings = settings_for(
             section,
             key if isinstance(key, Secret) else None,

@@ -8,7 +8,6 @@ import html
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 from aiohttp import ClientError, ClientResponse
@@ -33,8 +32,6 @@ _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _SIGNED = re.compile(r"""((?i:https?):\\?/\\?/[^\s?"'<>]*\?)[!#-&(-;=?-~]+""")
 """A link with a query, also inside JSON: what makes it valid stands there."""
-_PART_CHARS_MIN = 12
-"""Of the parts between a key's dots, such as the secret half of `<id>.<secret>`."""
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 _IN_KEYS = "".join(sorted(set(map(chr, range(0x21, 0x7F))) - set("\"',;<>[]{}")))
 """Characters that the halves of a cut key may have; what stands around a key is none of them."""
@@ -163,18 +160,6 @@ def beginning(text: str, chars_max: int) -> str:
     ('bad key: ', 'bad key: abc-123')
     """
     return text if len(text) <= chars_max else text[:chars_max].rstrip(_IN_KEYS)
-
-
-def spellings(secret: str) -> frozenset[str]:
-    """`secret` as an echo may have it: whole, without a header's scheme, in part, percent-encoded.
-
-    >>> sorted(spellings("Basic YTpi/w=="))
-    ['Basic YTpi/w==', 'Basic%20YTpi%2Fw%3D%3D', 'YTpi%2Fw%3D%3D', 'YTpi/w==']
-    """
-    bare = secret.partition(" ")[2] or secret
-    parts = (one for one in bare.split(".") if len(one) >= _PART_CHARS_MIN)
-    whole = {secret, bare, *parts}
-    return frozenset(whole | {quote(one, safe="") for one in whole})
 
 
 def safe(text: str, secrets: Iterable[str]) -> str:

@@ -30,8 +30,8 @@ from daemon.engines.answers import (
     read,
     read_words,
     safe,
-    spellings,
 )
+from daemon.engines.echoes import spellings
 from daemon.engines.engine import Sink
 from daemon.engines.fetching import Fetcher
 from daemon.engines.guard import Guard

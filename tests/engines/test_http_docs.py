@@ -9,6 +9,7 @@ import pytest
 
 MODULES = (
     "answers",
+    "echoes",
     "embedding",
     "fetching",
     "guard",
