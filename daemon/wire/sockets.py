@@ -55,10 +55,15 @@ def candidates(
     return paths
 
 
-def choose(paths: Sequence[Path], exists: Callable[[Path], bool] = os.path.exists) -> Path:
+def choose(
+    paths: Sequence[Path],
+    exists: Callable[[Path], bool] = os.path.exists,
+    *,
+    config: str | None = None,
+) -> Path:
     """The first of `paths` that exists. A single one is taken as it is: connecting tells.
 
-    Raises NoSocketError, which names all of them.
+    Raises NoSocketError, which names all of them. `config` is `--config`: the daemon needs it too.
     """
     if len(paths) == 1:
         return paths[0]
@@ -66,19 +71,22 @@ def choose(paths: Sequence[Path], exists: Callable[[Path], bool] = os.path.exist
         if exists(path):
             return path
     tried = ", ".join(map(str, paths))
-    raise NoSocketError(f"genqd isn't running: no socket at {tried}; {how_to_start(None)}")
+    raise NoSocketError(f"genqd isn't running: no socket at {tried}; {_starting(config)}")
 
 
-def how_to_start(path: Path | None) -> str:
-    """The one line that starts a daemon which listens at `path`, or (None) where it will be found.
+def _starting(config: str | None) -> str:
+    option = f" --config {shlex.quote(config)}" if config else ""
+    return f"start it with: genqd run{option}"
+
+
+def how_to_start(path: Path) -> str:
+    """The one line that starts a daemon which listens at `path`.
 
     >>> how_to_start(SYSTEM_SOCKET)
     'start it with: systemctl start genqd'
     >>> how_to_start(Path("/tmp/my genq.sock"))
     "start it with: genqd run --socket '/tmp/my genq.sock'"
     """
-    if path is None:
-        return "start it with: genqd run"
     if path == SYSTEM_SOCKET:
         return "start it with: systemctl start genqd"
     return f"start it with: genqd run --socket {shlex.quote(str(path))}"

@@ -49,6 +49,11 @@ def test_where_none_exists_all_of_them_are_named_and_how_to_start_one() -> None:
     assert message.endswith("start it with: genqd run")
 
 
+def test_who_named_a_configuration_is_told_to_start_with_it() -> None:
+    with pytest.raises(NoSocketError, match=r"genqd run --config 'my config\.toml'$"):
+        choose(candidates(None, RUNTIME, STATE), exists=lambda _: False, config="my config.toml")
+
+
 def test_a_path_may_have_107_bytes_in_utf_8() -> None:
     assert path_problem(Path("/" + "x" * 106)) is None
     assert path_problem(Path("/" + "x" * 107)) is not None
