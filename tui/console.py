@@ -85,6 +85,10 @@ class Console:
         for text in texts:
             self.line(text)
 
+    def text(self, text: str) -> None:
+        """Write a text of many lines to standard output, as it is."""
+        self._write(self.out, text)
+
     def value(self, value: Any) -> None:
         """Write a value to standard output, as one line of JSON."""
         self._write(self.out, msgspec.json.encode(value).decode() + "\n")
@@ -121,7 +125,8 @@ class Console:
     @property
     def bar_cells(self) -> int | None:
         """The width that a progress bar may take; None where nobody would see it move."""
-        return self._cells(self.err) - 1 if self.err.isatty() else None
+        can_erase = self.environ.get("TERM") != "dumb"
+        return self._cells(self.err) - 1 if can_erase and self.err.isatty() else None
 
     def bar(self, text: str) -> None:
         """Show `text` in place of the last bar; an empty one leaves none."""

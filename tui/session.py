@@ -36,6 +36,16 @@ class _Jobs(Struct, Generic[T]):
     jobs: list[T] = []
 
 
+class NoRoomError(UnreachableError):
+    """The daemon runs, and takes no more clients; `why` is what it said."""
+
+    def __init__(self, path: Path, error: ServerError) -> None:
+        super().__init__(path, str(error))
+
+    def __str__(self) -> str:
+        return f"genqd at {self.path} takes no more clients: {self.why}"
+
+
 class Session:
     """A conversation with the daemon. Close it, or use it in a `with`.
 
@@ -125,7 +135,11 @@ def follow(
 
 
 def _client(asked: argparse.Namespace, console: Console) -> Client:
-    return Client.connect(_socket(asked, console))
+    path = _socket(asked, console)
+    try:
+        return Client.connect(path)
+    except ServerError as error:
+        raise NoRoomError(path, error) from None
 
 
 def _socket(asked: argparse.Namespace, console: Console) -> Path:
@@ -138,4 +152,4 @@ def _socket(asked: argparse.Namespace, console: Console) -> Path:
         folder = state_folder(asked.config, console.environ, Path.cwd())
     except NoConfigError as error:
         raise UsageError(str(error)) from None
-    return choose(candidates(None, console.environ, folder))
+    return choose(candidates(None, console.environ, folder), config=asked.config)

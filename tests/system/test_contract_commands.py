@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daemon.wire.client import Client
 from tests.fakes.installation import ROOT, Installation, fold, until, without_derived
 
 WEATHER = """
@@ -227,19 +229,53 @@ def test_no_colour_goes_into_a_pipe(genq: Installation) -> None:
         assert "\x1b" not in answer.out + answer.err
 
 
-def test_a_pipe_that_is_closed_early_is_no_error(genq: Installation) -> None:
-    command = f"{sys.executable} -m tui.cli events --json"
-    done = subprocess.run(
-        ["bash", "-c", f"{command} | head -1; echo ${{PIPESTATUS[0]}}"],
+def _shell(genq: Installation, line: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of `line`, in which `genq` is the command."""
+    return subprocess.run(
+        ["bash", "-c", line.replace("genq", f"{sys.executable} -m tui.cli")],
         cwd=genq.folder,
         env={**genq.environ, "GENQ_SOCKET": str(genq.socket), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+
+
+def test_a_pipe_that_is_closed_early_is_no_error(genq: Installation) -> None:
+    done = _shell(genq, "genq events --json | head -1; echo ${PIPESTATUS[0]}")
     first, code = done.stdout.splitlines()
     assert json.loads(first)["seq"] == 1
     assert (code, done.stderr) == ("0", "")
+
+
+def test_an_export_into_a_pipe_that_is_closed_early_is_no_error(genq: Installation) -> None:
+    assert genq.ask("add", "mock", "--prompt", "p" * 90_000, "--hold", "--json").code == 0
+    done = _shell(genq, "genq export | head -c 8; echo ${PIPESTATUS[0]}")
+    assert (done.stdout, done.stderr) == ("[[jobs]]0\n", "")
+
+
+@pytest.mark.parametrize("words", ["--file - --format toml", "mock --prompt-file -"])
+def test_an_add_from_a_closed_input_leaves_with_2(genq: Installation, words: str) -> None:
+    done = _shell(genq, f"genq add {words} <&-")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "can't be read: it is closed" in done.stderr
+
+
+def test_the_monitor_with_a_closed_input_leaves_with_2(genq: Installation) -> None:
+    done = _shell(genq, "genq monitor <&-")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "terminal" in done.stderr
+
+
+def test_a_daemon_without_room_for_one_more_client_leaves_with_3(genq: Installation) -> None:
+    with ExitStack() as clients:
+        for _ in range(256):
+            clients.enter_context(Client.connect(genq.socket))
+        answer = genq.ask("ls", "--json")
+    assert (answer.code, answer.out) == (3, "")
+    assert str(genq.socket) in answer.err
+    assert "256 clients" in answer.err
+    until(lambda: genq.ask("ping").code == 0)
 
 
 @pytest.mark.parametrize(

@@ -459,6 +459,12 @@ def test_wait_moves_a_bar_on_a_terminal_and_leaves_none(daemon: FakeDaemon) -> N
     assert ran.out == "3 done, 1 failed (4)\n"
 
 
+def test_wait_moves_no_bar_where_a_line_can_not_be_erased(daemon: FakeDaemon) -> None:
+    daemon.waited = {"succeeded": [1]}
+    ran = genq(daemon.path, "wait", console=FakeConsole(terminal=True, TERM="dumb"))
+    assert (ran.out, ran.err) == ("1 done\n", "")
+
+
 def test_a_wait_for_an_unknown_job_ends_with_1(daemon: FakeDaemon) -> None:
     daemon.errors[messages.Wait] = ErrorBody("unknown_id", "there is no job 9")
     ran = genq(daemon.path, "wait", "9", "--json", console=FakeConsole(terminal=True))

@@ -1,7 +1,6 @@
 """`genq add`: a job from the command line, or many from a file; all of them or none."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from daemon.core.limits import check_batch
 from daemon.core.suggest import did_you_mean, shown
 from daemon.wire.messages import Row as Sent
 from tui.console import Console
-from tui.jobfile import FORMATS, STDIN, Problem, Row, read
+from tui.jobfile import FORMATS, STDIN, Problem, Row, content, read
 from tui.jobfile.row import Reading
 from tui.jobfile.toml_values import parse_value
 from tui.options import Parser, UsageError, integer, whole_number
@@ -207,18 +206,14 @@ def _single(asked: argparse.Namespace) -> list[Row]:
 
 def _prompt(asked: argparse.Namespace) -> str | None:
     if asked.prompt_file is None:
-        text: str | None = asked.prompt
-        return text
+        prompt: str | None = asked.prompt
+        return prompt
     if asked.prompt is not None:
         raise UsageError("give --prompt or --prompt-file, not both")
     try:
-        if asked.prompt_file == STDIN:
-            content = sys.stdin.buffer.read(PROMPT_BYTES_MAX + 1)
-        else:
-            with Path(asked.prompt_file).open("rb") as file:
-                content = file.read(PROMPT_BYTES_MAX + 1)
-        if len(content) <= PROMPT_BYTES_MAX:
-            return content.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+        text = content(asked.prompt_file, PROMPT_BYTES_MAX)
+        if len(text) <= PROMPT_BYTES_MAX:
+            return text.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
         problem = f"{shown(asked.prompt_file)} is no prompt: more than {PROMPT_BYTES_MAX:,} bytes"
     except OSError as error:
         problem = f"{shown(asked.prompt_file)} can't be read: {error.strerror}"

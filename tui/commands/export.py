@@ -45,7 +45,7 @@ def run(asked: argparse.Namespace, console: Console) -> int:
         console.value(rows)
         return 0
     writers = {"toml": _toml, "jsonl": _jsonl, "csv": _csv}
-    console.out.write(writers[asked.format](rows))
+    console.text(writers[asked.format](rows))
     return 0
 
 

@@ -23,7 +23,8 @@ def arguments(parser: Parser) -> None:
 
 def run(asked: argparse.Namespace, console: Console) -> int:
     """Show the monitor until it is left: 0. Raises UsageError where there is no terminal."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+    streams = (sys.stdin, sys.stdout, sys.stderr)  # None where the caller closed one
+    if not all(stream is not None and stream.isatty() for stream in streams):
         raise UsageError("it needs a terminal; without one: genq status, or genq events --follow")
     try:
         state_dir = state_folder(asked.config, console.environ, Path.cwd())

@@ -4,6 +4,7 @@ All or nothing: either every row may stand, or there are problems, all of them a
 its line and field, and no rows.
 """
 
+import errno
 import re
 import sys
 from collections.abc import Callable
@@ -15,7 +16,17 @@ from tui.jobfile.json_lines import read_json_lines
 from tui.jobfile.row import Finding, Format, Parsed, Problem, Reading, Row
 from tui.jobfile.toml_rows import read_toml
 
-__all__ = ["FORMATS", "Format", "Parsed", "Problem", "Row", "guess_format", "parse", "read"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Parsed",
+    "Problem",
+    "Row",
+    "content",
+    "guess_format",
+    "parse",
+    "read",
+]
 
 _READERS: dict[Format, Callable[[str, Reading], None]] = {
     "toml": read_toml,
@@ -43,7 +54,7 @@ def read(path: str, *, format: Format | None = None, provider: str | None = None
     """
     source = "standard input" if path == STDIN else path
     try:
-        text = _bytes_of(path)
+        text = content(path, ADD_BYTES_MAX)
     except OSError as error:
         return Parsed(problems=[Problem(source, 0, "", f"can't be read: {error.strerror}")])
     if len(text) > ADD_BYTES_MAX:
@@ -53,11 +64,17 @@ def read(path: str, *, format: Format | None = None, provider: str | None = None
     return parse(text, known, source=source, provider=provider)
 
 
-def _bytes_of(path: str) -> bytes:
-    if path == STDIN:
-        return sys.stdin.buffer.read(ADD_BYTES_MAX + 1)
-    with Path(path).open("rb") as file:
-        return file.read(ADD_BYTES_MAX + 1)
+def content(path: str, bytes_max: int) -> bytes:
+    """What the file at `path`, or standard input for `-`, holds: one byte more at most.
+
+    Raises OSError, also where standard input was closed.
+    """
+    if path != STDIN:
+        with Path(path).open("rb") as file:
+            return file.read(bytes_max + 1)
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
+    return sys.stdin.buffer.read(bytes_max + 1)
 
 
 def guess_format(name: str, head: bytes) -> Format:
