@@ -28,6 +28,7 @@ from daemon.core.judge import Moment
 from daemon.core.outcomes import Accepted
 from daemon.core.policy import Policy
 from daemon.core.resolving import attached
+from daemon.core.times import At
 
 Events = tuple[Event, ...]
 
@@ -78,7 +79,7 @@ class Edit(Struct, frozen=True, tag="edit", omit_defaults=True):
     name: str | None = None
     labels: tuple[str, ...] | None = None
     params: dict[str, object] | None = None
-    not_before_at: float | None = None
+    not_before_at: At | None = None
 
 
 Command = Cancel | Requeue | Hold | Release | Resolve | Edit

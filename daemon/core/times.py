@@ -7,11 +7,16 @@ of local time from UTC.
 import math
 import re
 from datetime import datetime, timedelta, timezone
+from typing import Annotated
+
+from msgspec import Meta
 
 ACCEPTED_TIMES = "ISO 8601, HH:MM (the next one), or +90s, +10m, +2h, +1d"
 ACCEPTED_DURATIONS = "a number with s, m, h or d, such as 90s, 10m, 1.5h or 3d"
 AT_MAX = 253_402_214_400.0
 """9999-12-31T00:00Z: the last day that every calendar function can still show."""
+At = Annotated[float, Meta(ge=0, le=AT_MAX)]
+"""A point in time that came from outside, in seconds since the epoch."""
 
 MINUTE_S = 60
 HOUR_S = 3_600

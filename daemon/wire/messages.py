@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from daemon.core.job import Image
+from daemon.core.times import At
 from daemon.wire.refusals import ErrorBody, ErrorCode, RequestError, RowProblem, refusal
 
 __all__ = ["ErrorBody", "ErrorCode", "RequestError", "RowProblem", "refusal"]
@@ -65,7 +66,7 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     batch: str | None = None
     labels: tuple[str, ...] = ()
     priority: int = 0
-    not_before_at: float | None = None
+    not_before_at: At | None = None
     after: tuple[int | str, ...] = ()
     hold: bool = False
     count: int = 1
@@ -138,7 +139,7 @@ class Pause(Request, frozen=True, kw_only=True, tag="pause"):
     """Close the gates of `providers` (none: all) for the operator, until a time or for good."""
 
     providers: tuple[str, ...] = ()
-    until_at: float | None = None
+    until_at: At | None = None
     reason: str = ""
 
 

@@ -150,6 +150,20 @@ def test_an_edit_of_what_cannot_be_edited_is_refused(genq: Installation, wire: W
     assert genq.show(number)["prompt"] == "y"
 
 
+@pytest.mark.parametrize("at", [-1.0, 1e300])
+def test_a_time_that_no_calendar_knows_is_refused(wire: Wire, at: float) -> None:
+    number = wire.ask("ls")[-1]["ok"]["count"]
+    row = {"provider": "mock", "not_before_at": at}
+    token = wire.ask("add_begin")[-1]["ok"]["add"]
+    assert wire.ask("add_rows", add=token, rows=[row])[-1]["error"]["code"] == "bad_request"
+    wire.ask("add_abort", add=token)
+    edit = wire.ask("act", verb="edit", jobs=[1], changes={"not_before_at": at})
+    assert edit[-1]["error"]["code"] == "bad_request"
+    pause = wire.ask("pause", providers=["mock"], until_at=at)
+    assert pause[-1]["error"]["code"] == "bad_request"
+    assert wire.ask("ls")[-1]["ok"]["count"] == number
+
+
 def test_an_add_comes_in_chunks_begun_and_committed(wire: Wire) -> None:
     drawn = io.BytesIO()
     Image.new("RGB", (32, 32), "green").save(drawn, "PNG")
