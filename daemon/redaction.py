@@ -19,7 +19,7 @@ _SIGNED = re.compile(
     r"|ossaccesskeyid|q-sign[a-z-]*|q-ak|expires|policy|auth[a-z_]*)=)[^&\s\"'<>]+",
     re.IGNORECASE,
 )
-_BEARER = re.compile(r"((?:bearer|basic|key)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_BEARER = re.compile(r"((?:bearer|basic|key)[ \t]+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 
 
 class Redactor:

@@ -77,6 +77,12 @@ def test_what_signs_a_link_is_not_in_the_log(tmp_path: Path, name: str) -> None:
     assert line["link"] == f"https://bucket.test/a.png?w=9&{name}=[hidden]&h=9"
 
 
+def test_a_line_that_ends_in_key_hides_nothing_of_the_next() -> None:
+    problems = "c.toml:9: bogus: unknown key\n/etc/genq/c.toml:10: foo: unknown key"
+    assert Redactor().text(problems) == problems
+    assert Redactor().text("Authorization: Key abcdefgh12345") == "Authorization: Key [hidden]"
+
+
 def test_an_earlier_log_is_added_to(tmp_path: Path) -> None:
     for name in ("first", "second"):
         stop = logs.start(tmp_path, level="info", redactor=Redactor(), now=lambda: 5.0)
