@@ -158,6 +158,29 @@ def test_a_bad_configuration_leaves_with_78_and_every_problem(tmp_path: Path) ->
     assert not broken.state.exists()
 
 
+def test_jobs_of_a_provider_that_is_configured_no_more_say_so(tmp_path: Path) -> None:
+    genq = Installation(tmp_path, '[providers.other]\nengine = "mock"\ngenerate_s = 100\n')
+    try:
+        genq.start()
+        live = genq.add("other", "--prompt", "x")
+        genq.until(live, "generating")
+        assert genq.ask("pause", "other").code == 0
+        waiting = genq.add("other", "--prompt", "x")
+        assert genq.stop() == 0
+        with_both = genq.config.read_text()
+        genq.config.write_text(with_both.partition("[providers.other]")[0])
+        genq.start()
+        for number in (live, waiting):
+            why = genq.ask("why", str(number), "--json").value
+            assert "other isn't configured any more" in why["sentence"]
+            assert why["next_at"] is None
+        genq.reload(with_both)
+        assert "works on it" in genq.ask("why", str(live)).out
+        assert "resumes it" in genq.ask("why", str(waiting)).out
+    finally:
+        genq.kill()
+
+
 def test_an_override_that_sets_nothing_is_a_problem(tmp_path: Path) -> None:
     words = ("config", "check", "config.toml")
     done = Installation(tmp_path).genqd(*words, GENQ_PROVIDERS__MOCK__CONCURENCY="7")
