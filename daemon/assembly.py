@@ -105,7 +105,7 @@ class Assembler:
             section, self._environ, where=loaded.where("providers", section.name, "api_key")
         )
         headers = self._headers(section, loaded)
-        engine = self._engine(section, kind, key, headers)
+        engine = self._engine(section, kind, key, headers, loaded)
         return Provider(
             section.name,
             kind=section.engine,
@@ -144,10 +144,11 @@ class Assembler:
         kind: str,
         key: Secret | KeyProblem | None,
         headers: dict[str, Secret] | KeyProblem,
+        loaded: Loaded,
     ) -> Engine | None:
         """The engine, also where its key is missing: jobs are checked against it all the same."""
         if section.engine == "mock":
-            return self._mock(section, kind)
+            return self._mock(section, kind, loaded)
         found = engine_class(section.engine)
         if found is None:
             return None
@@ -161,7 +162,7 @@ class Assembler:
         engine: Engine = found(settings, clock=self._clock, spool=self.spool)
         return engine
 
-    def _mock(self, section: ProviderSection, kind: str) -> Engine:
+    def _mock(self, section: ProviderSection, kind: str, loaded: Loaded) -> Engine:
         settings = mock_settings(section.settings)
         plays = None if kind == "mock" else Abilities(cancel=settings.cancel, progress=True)
         makes: Kind = "video" if kind in VIDEO_KINDS else "image"
@@ -171,7 +172,7 @@ class Assembler:
             ledger=self.ledger,
             stills=lambda *size: self._pictures.run(draw_still, *size),
             clips=lambda *size: self._pictures.run(draw_clip, *size),
-            script=_script(settings, section.name),
+            script=_script(settings, section.name, loaded),
             plays=plays,
             kind=makes,
         )
@@ -196,7 +197,22 @@ def _shut(
     return None
 
 
-def _script(settings: MockSettings, name: str) -> Script:
+def script_problems(loaded: Loaded) -> list[str]:
+    """All that is wrong with the weather scripts: `build` would raise. Reads files.
+
+    For `genqd config check` and the doctor.
+    """
+    problems: list[str] = []
+    for name, section in played(loaded.config).items():
+        try:
+            if section.engine == "mock":
+                _script(mock_settings(section.settings), name, loaded)
+        except AssemblyError as error:
+            problems += str(error).splitlines()
+    return problems
+
+
+def _script(settings: MockSettings, name: str, loaded: Loaded) -> Script:
     """The weather script that a section names. Raises AssemblyError with all its problems."""
     if not settings.script:
         return CLEAR
@@ -204,7 +220,9 @@ def _script(settings: MockSettings, name: str) -> Script:
     try:
         found = load_script(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise AssemblyError(f"{name}: the weather script can't be read: {error}") from None
+        where = loaded.where("providers", name, "script") or "script"
+        why = error.strerror if isinstance(error, OSError) else "it isn't UTF-8 text"
+        raise AssemblyError(f"{where}: providers.{name}.script: {path}: {why}") from None
     if not isinstance(found, Script):
         raise AssemblyError("\n".join(f"{one.field}: {one.message}" for one in found))
     return found

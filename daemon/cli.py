@@ -132,6 +132,9 @@ def _fail(code: int, message: str) -> int:
     return code
 
 
+_WAY_OUT = "mend its owner or mode, or name another: --state-dir, --output-dir, --log-dir"
+
+
 def _said(error: Exception) -> str:
     """What went wrong, in the words of people: the file, then why."""
     if isinstance(error, OSError) and error.filename is not None:
@@ -161,7 +164,7 @@ def _run(args: argparse.Namespace) -> int:
     except StoreDamagedError as error:
         return _fail(EX_DATAERR, str(error))
     except (StoreUnwritableError, PermissionError, FileExistsError, NotADirectoryError) as error:
-        return _fail(EX_CANTCREAT, f"{_said(error)}: mend its owner or mode, or give --state-dir")
+        return _fail(EX_CANTCREAT, f"{_said(error)}: {_WAY_OUT}")
     except (StoreError, OSError) as error:
         return _fail(EX_CANTCREAT, _said(error))
     if fatal is None:
@@ -171,13 +174,13 @@ def _run(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> int:
     from daemon import commands_config
-    from daemon.assembly import engine_rules
+    from daemon.assembly import engine_rules, script_problems
 
     match args.action:
         case "init":
             return commands_config.init(args.to)
         case "check":
-            return commands_config.check(args.file or args.config, engine_rules)
+            return commands_config.check(args.file or args.config, engine_rules, script_problems)
         case _:
             return commands_config.show(_flags(args), sources=args.sources, as_json=args.json)
 

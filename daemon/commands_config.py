@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ HIDDEN = "(hidden)"
 
 EngineRules = Callable[[str], tuple[Rule, ...]]
 """The built-in rules of an engine, by its name."""
+FileProblems = Callable[[Loaded], list[str]]
+"""What is wrong with the files that a good configuration names."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -47,6 +49,7 @@ def init(to: Path | None) -> int:
 def check(
     file: Path | None,
     engine_rules: EngineRules,
+    file_problems: FileProblems,
     *,
     environ: Mapping[str, str] = os.environ,
     cwd: Path | None = None,
@@ -55,11 +58,9 @@ def check(
     try:
         loaded = config.load(Flags(config=file), environ, cwd or Path.cwd())
     except ConfigError as error:
-        for problem in error.problems:
-            say(str(problem))
-        count = len(error.problems)
-        complain(f"bad configuration: {count} problem{'s' * (count > 1)}")
-        return BAD_CONFIG
+        return _bad([str(problem) for problem in error.problems])
+    if problems := file_problems(loaded):
+        return _bad(problems)
     say(f"ok: {loaded.path or 'no file was found; these are the built-in defaults'}")
     say(f"the daemon's socket: {loaded.socket}")
     for name, section in config.played(loaded.config).items():
@@ -69,6 +70,13 @@ def check(
         for rule in (GUARD, *own, *engine_rules(section.engine), *SHARED, LAST_RESORT):
             say(_line(rule))
     return 0
+
+
+def _bad(problems: Sequence[str]) -> int:
+    for problem in problems:
+        say(problem)
+    complain(f"bad configuration: {len(problems)} problem{'s' * (len(problems) > 1)}")
+    return BAD_CONFIG
 
 
 def show(

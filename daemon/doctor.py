@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from PIL import features
 
 import daemon
 from daemon import lock
+from daemon.assembly import script_problems
 from daemon.config import (
     ConfigError,
     Flags,
@@ -63,9 +64,10 @@ def diagnose(flags: Flags, environ: Mapping[str, str], cwd: Path) -> Iterator[St
     try:
         loaded = load(flags, environ, cwd)
     except ConfigError as error:
-        first, *more = error.problems
-        message = f"{first}" + (f" (and {len(more)} more)" if more else "")
-        yield Step("configuration", "fail", message, "`genqd config check` lists every problem")
+        yield _misconfigured([str(problem) for problem in error.problems])
+        return
+    if problems := script_problems(loaded):
+        yield _misconfigured(problems)
         return
     path = loaded.path or "no file was found; these are the built-in defaults"
     yield Step("configuration", "ok", str(path))
@@ -104,6 +106,12 @@ def _program() -> Step:
     python = ".".join(map(str, sys.version_info[:3]))
     where = Path(daemon.__file__).parent
     return Step("program", "ok", f"genq {daemon.__version__} in {where}, Python {python}")
+
+
+def _misconfigured(problems: Sequence[str]) -> Step:
+    first, *more = problems
+    message = first + (f" (and {len(more)} more)" if more else "")
+    return Step("configuration", "fail", message, "`genqd config check` lists every problem")
 
 
 def _folder(name: str, folder: Path) -> Step:

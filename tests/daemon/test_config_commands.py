@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from daemon import commands_config
-from daemon.config import Flags, template
+from daemon.config import Flags, Loaded, template
 from daemon.core.faults import Rule
 
 TEXT = """
@@ -37,6 +37,12 @@ params = { "odd key" = "a\\u0085b", deep = { list = [1, 2.5, true] } }
 
 def engine_rules(engine: str) -> tuple[Rule, ...]:
     return (Rule(name=f"{engine}.built-in", phase="submit", code="1302", do="retry"),)
+
+
+def no_problems(loaded: Loaded) -> list[str]:
+    """No file that the configuration names has one."""
+    assert loaded.config.providers
+    return []
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ def test_check_lists_every_problem_and_ends_with_78(
 ) -> None:
     path = tmp_path / "bad.toml"
     path.write_text("[daemon]\nmock = 1\n[deamon]\n")
-    assert commands_config.check(path, engine_rules, environ={}, cwd=tmp_path) == 78
+    assert commands_config.check(path, engine_rules, no_problems, environ={}, cwd=tmp_path) == 78
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [
         f"{path}:2: daemon.mock: expected true or false, got 1",
@@ -88,7 +94,7 @@ def test_check_lists_every_problem_and_ends_with_78(
 def test_check_shows_the_rules_in_their_order_and_marks_those_that_pay_again(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert commands_config.check(file, engine_rules, environ={}, cwd=file.parent) == 0
+    assert commands_config.check(file, engine_rules, no_problems, environ={}, cwd=file.parent) == 0
     out = capsys.readouterr().out
     veo = out.split("[providers.mock]")[0].splitlines()
     assert veo[0] == f"ok: {file}"
@@ -108,7 +114,12 @@ def test_check_shows_the_rules_in_their_order_and_marks_those_that_pay_again(
 def test_check_tells_where_a_key_is_read_from_and_never_the_key(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert commands_config.check(file, engine_rules, environ={"K": "s3cret"}, cwd=file.parent) == 0
+    assert (
+        commands_config.check(
+            file, engine_rules, no_problems, environ={"K": "s3cret"}, cwd=file.parent
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert "[providers.veo]  veo, its key is read from $K" in out
     assert "s3cret" not in out
@@ -119,7 +130,7 @@ def test_check_without_any_file_checks_the_built_in_defaults(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environ = {"GENQ_CONFIG": "", "HOME": str(tmp_path)}
-    code = commands_config.check(None, engine_rules, environ=environ, cwd=tmp_path)
+    code = commands_config.check(None, engine_rules, no_problems, environ=environ, cwd=tmp_path)
     assert code == 0
     assert "built-in defaults" in capsys.readouterr().out
 

@@ -158,6 +158,29 @@ def test_a_bad_configuration_leaves_with_78_and_every_problem(tmp_path: Path) ->
     assert not broken.state.exists()
 
 
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [(None, ["config.toml:10: ", "No such file"]), ("[[outcome]]\nphas = 1", [":2: ", "'phase'"])],
+)
+def test_a_weather_script_that_can_not_be_played_is_a_problem_of_the_configuration(
+    tmp_path: Path, script: str | None, words: list[str]
+) -> None:
+    broken = Installation(tmp_path, 'script = "weather.toml"\n')
+    if script is not None:
+        (tmp_path / "weather.toml").write_text(script)
+    config = str(broken.config)
+    for asked, code in (
+        (["run", "--config", config], 78),
+        (["config", "check", config], 78),
+        (["doctor", "--config", config], 1),
+    ):
+        done = broken.genqd(*asked)
+        told = done.stdout + done.stderr
+        assert done.returncode == code, told
+        assert all(word in told for word in ("weather.toml", *words)), told
+        assert "Errno" not in told
+
+
 def test_jobs_of_a_provider_that_is_configured_no_more_say_so(tmp_path: Path) -> None:
     genq = Installation(tmp_path, '[providers.other]\nengine = "mock"\ngenerate_s = 100\n')
     try:
