@@ -138,6 +138,55 @@ def test_a_refused_edit_is_kept_and_its_path_told(genq: Installation, old: str, 
     assert genq.json("show", "3")["rev"] == before["rev"]
 
 
+def test_an_edit_that_the_daemon_does_not_understand_is_kept_too(genq: Installation) -> None:
+    done = edit(genq, "^labels = .*", "labels = [5]")
+    assert (done.returncode, done.stdout) == (2, "")
+    _check_kept(done.stderr, "labels = [5]")
+
+
+def test_an_edit_is_kept_when_the_daemon_has_gone_meanwhile(
+    genq: Installation, tmp_path: Path
+) -> None:
+    link = tmp_path / "s"
+    link.symlink_to(genq.socket)
+    genq.environ["EDITOR"] = f"sh -c 'rm {link}; sed -i s/^priority.*/priority=9/ $1' editor"
+    done = genq.genq("edit", "3", "--socket", str(link), check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert str(link) in done.stderr
+    _check_kept(done.stderr, "priority=9")
+
+
+def _check_kept(said: str, text: str) -> None:
+    """Whether the file that `said` names has `text`."""
+    path = Path(said.partition("is kept in ")[2].splitlines()[0])
+    assert text in path.read_text()
+    path.unlink()
+
+
+def test_ctrl_c_in_the_editor_is_the_editors(genq: Installation) -> None:
+    interrupt = "kill -INT $PPID; sleep 0.1; sed -i s/^priority.*/priority=8/ $1"
+    genq.environ["EDITOR"] = f"sh -c '{interrupt}' editor"
+    done = genq.genq("edit", "3")
+    assert "edited priority" in done.stdout
+    assert genq.json("show", "3")["priority"] == 8
+
+
+def test_an_editor_that_leaves_no_file_is_told(genq: Installation) -> None:
+    genq.environ["EDITOR"] = "rm"
+    done = genq.genq("edit", "3", check=False)
+    assert done.returncode == 1
+    assert done.stderr == "refused: the editor left no file: No such file or directory\n"
+
+
+def test_in_json_an_edit_tells_what_was_refused(genq: Installation) -> None:
+    done = edit(genq, "a", "b", job=99)
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {
+        "changed": [],
+        "refused": [{"id": 99, "why": "there is no job 99"}],
+    }
+
+
 def test_without_a_terminal_and_an_editor_edit_ends_with_2(genq: Installation) -> None:
     genq.environ.pop("EDITOR", None)
     done = genq.genq("edit", "3", check=False)

@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import signal
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,10 @@ KEYS: Mapping[str, type] = {
 FAILED = 1
 
 
+class NoEditorError(UsageError):
+    """There is no editor, or none that can be run."""
+
+
 class BadTextError(Exception):
     """What came back from the editor can't be taken; the message says why."""
 
@@ -45,30 +51,45 @@ def run(asked: argparse.Namespace, console: Console) -> int:
     with connect(asked, console) as session:
         found = session.jobs(Ls(ids=(asked.id,)), Job)
     if not found:
-        console.note(f"there is no job {asked.id}")
-        return FAILED
+        return _refused(asked.id, f"there is no job {asked.id}", console)
     if found[0].state not in ("queued", "held"):
-        console.note(f"job {asked.id} is {found[0].state}: only queued and held jobs can be edited")
-        return FAILED
+        why = f"job {asked.id} is {found[0].state}: only queued and held jobs can be edited"
+        return _refused(asked.id, why, console)
     before = _table(found[0])
     path = _written(asked.id, before)
     try:
         changes = changed(before, _edited(path, console), console.clock)
         if changes:
             _send(changes, asked, console)
+    except NoEditorError:
+        path.unlink()
+        raise
     except BadTextError as error:
-        console.note(clean(f"refused: {error}"))
-        console.note(f"what you wrote is kept in {path}")
-        if console.json:
-            console.value({"changed": [], "refused": [{"id": asked.id, "why": str(error)}]})
-        return FAILED
-    path.unlink()
+        code = _refused(asked.id, str(error), console)
+        _tell_kept(path, console)
+        return code
+    except BaseException:  # the daemon went away, or refuses to understand it
+        _tell_kept(path, console)
+        raise
+    path.unlink(missing_ok=True)
     if console.json:
         console.value({"changed": [asked.id] if changes else [], "refused": []})
     else:
         what = f"edited {', '.join(changes)}" if changes else "nothing was changed"
         console.line(clean(f"{job_called(found[0].id, found[0].name)}: {what}"))
     return 0
+
+
+def _refused(job: int, why: str, console: Console) -> int:
+    console.note(clean(f"refused: {why}"))
+    if console.json:
+        console.value({"changed": [], "refused": [{"id": job, "why": why}]})
+    return FAILED
+
+
+def _tell_kept(path: Path, console: Console) -> None:
+    if path.exists():
+        console.note(f"what you wrote is kept in {path}")
 
 
 def _send(changes: Mapping[str, Any], asked: argparse.Namespace, console: Console) -> None:
@@ -110,24 +131,40 @@ def _written(job: int, table: Mapping[str, Any]) -> Path:
 
 
 def _edited(path: Path, console: Console) -> dict[str, Any]:
-    """What the file holds when the editor is left. Raises BadTextError, UsageError."""
+    """What the file holds when the editor is left. Raises BadTextError, NoEditorError."""
     import shlex
     import subprocess
 
     editor = console.environ.get("VISUAL") or console.environ.get("EDITOR")
     if not editor and not console.can_ask:
-        raise UsageError("there is no terminal for an editor: name one in $EDITOR")
+        raise NoEditorError("there is no terminal for an editor: name one in $EDITOR")
     editor = editor or "vi"
     try:
-        code = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
+        with _interrupts_left_to_the_editor():
+            code = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
     except (OSError, ValueError) as error:
-        raise UsageError(f"$EDITOR: {shown(editor)} can't be run: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise NoEditorError(f"$EDITOR: {shown(editor)} can't be run: {why}") from None
     if code != 0:
         raise BadTextError(f"the editor ended with {code}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise BadTextError(f"the editor left no file: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise BadTextError(f"not UTF-8 at byte {error.start}") from None
+    except ValueError as error:
         raise BadTextError(f"not TOML: {error}") from None
+
+
+@contextmanager
+def _interrupts_left_to_the_editor() -> Iterator[None]:
+    """Ctrl-C reaches everybody at the terminal: an editor goes on, and would be killed by us."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # not ignored: that would be inherited
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any], clock: Clock) -> dict[str, Any]:
