@@ -210,11 +210,13 @@ class Monitor(App[int]):
         """Have the screen that is shown redraw what changed."""
         self._flushed_at = asyncio.get_running_loop().time()
         now = self.clock.now()
-        if self.board.snapshots != self._snapshots:
+        if self.board.snapshots != self._snapshots and self.frozen is None:
             self._snapshots = self.board.snapshots
             gc.freeze()  # what a snapshot brought stays; no collection need look at it again
             self.arrange(self.view.sort, self.view.query)
         for screen in reversed(self.screen_stack):
+            if isinstance(screen, Dialog) and screen.is_mounted:
+                screen.look_again()
             if isinstance(screen, Frame):
                 if screen.is_mounted:  # else it has nothing to draw on; its first layout wakes
                     screen.draw(now)
@@ -272,12 +274,13 @@ class Monitor(App[int]):
 
     # ---- what screens ask of the app ----
 
-    def show_jobs(self, query: str) -> None:
-        """Go to the jobs, narrowed to `query`."""
+    def show_jobs(self, query: str | None = None) -> None:
+        """Go to the list of jobs, narrowed to `query` if there is one."""
         self.switch_mode("jobs")
-        screen = self.screen_stack[0]
-        if isinstance(screen, JobsScreen):
-            screen.narrow(query)
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        if query is not None and isinstance(self.screen, JobsScreen):
+            self.screen.narrow(query)
 
     def freeze(self) -> None:
         """Let nothing move any more, or let it go on."""
@@ -285,6 +288,7 @@ class Monitor(App[int]):
             self.frozen, self.frozen_total = dict(self.board.jobs), self.board.entries_total
         else:
             self.frozen = None
+        self.view.frozen = self.frozen
         self.wake()
 
     def toggle_mouse(self) -> None:

@@ -47,7 +47,7 @@ class Errands:
         self._spawn(self._act(act))
 
     async def _act(self, act: Act) -> None:
-        outcomes = []
+        outcomes: list[orders.Outcome] = []
         for number in act.jobs:
             self.asked[number] = act.verb
         self._changed()
@@ -59,7 +59,8 @@ class Errands:
                 if act.verb != "edit":  # a priority is often changed in several steps
                     self._unmark(outcome.changed)
         except (LostError, RequestError, msgspec.DecodeError) as error:
-            self._say(f"{act.verb}: {error}", "red")
+            done = f"{orders.told(act, outcomes).text}; then " if outcomes else ""
+            self._say(f"{done}{act.verb}: {error}", "red")
         else:
             cell = orders.told(act, outcomes)
             self._say(cell.text, cell.style)

@@ -133,7 +133,7 @@ class Feed:
         self._torn.clear()
         self._behind = False
         self._held = []
-        self.path = next((path for path in self._paths if path.exists()), self._paths[-1])
+        self.path = next(filter(_is_there, self._paths), self._paths[-1])
         link, welcome = await Link.open(self.path, self._told, self._ended.set)
         self._link = link
         missed = welcome.seq - self._board.seq
@@ -279,3 +279,10 @@ class Feed:
             return
         self._board.know(rows)
         self._changed()
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False

@@ -46,7 +46,7 @@ class Outcome(Struct, frozen=True):
 class Question(Struct, frozen=True):
     """What a dialog asks before an action: `jobs` by name, and `lines` about money.
 
-    `number`: must be typed, where it isn't 0.
+    `number`: must be typed, where it isn't 0. `grave`: money may be lost, or paid again.
     """
 
     title: str
@@ -54,6 +54,7 @@ class Question(Struct, frozen=True):
     lines: tuple[Cell, ...]
     jobs: tuple[Cell, ...] = ()
     number: int = 0
+    grave: bool = False
 
 
 def pays_again(job: Job, verb: Verb) -> bool:
@@ -68,6 +69,12 @@ def pays_again(job: Job, verb: Verb) -> bool:
     return job.state == "succeeded" or job.billed in ("yes", "kept", "unknown")
 
 
+def _sent(job: Job) -> bool:
+    """Whether something may have been paid for `job`; not every provider gives tasks an id."""
+    paid = job.billed in ("yes", "kept", "unknown")
+    return paid or job.state in _SUBMITTED or job.remote_id is not None
+
+
 def _money(jobs: Sequence[Job], verb: Verb) -> Cell:
     if verb == "requeue":
         again = sum(pays_again(job, verb) for job in jobs)
@@ -75,10 +82,10 @@ def _money(jobs: Sequence[Job], verb: Verb) -> Cell:
             which = "It" if len(jobs) == 1 else f"{again} of {len(jobs)}"
             return Cell(f"{which} may have been paid for: a new attempt costs again.", "yellow")
         return Cell("A task that still lives goes on; anything else is submitted, and costs.")
-    sent = [job for job in jobs if job.state in _SUBMITTED or job.remote_id is not None]
+    sent = sum(map(_sent, jobs))
     if not sent:
         return Cell("Not submitted: nothing is paid for.")
-    which = "It is" if len(jobs) == 1 else f"{len(sent)} of {len(jobs)} are"
+    which = "It is" if len(jobs) == 1 else f"{sent} of {len(jobs)} are"
     return Cell(f"{which} submitted: what is paid may not come back.", "yellow")
 
 
@@ -95,9 +102,10 @@ def question(verb: Verb, jobs: Sequence[Job]) -> Question:
     costly = sum(pays_again(job, verb) for job in jobs)
     typed = len(jobs) if len(jobs) > UNASKED_MAX or costly > 1 else 0
     name = counted(len(jobs), "job")
+    grave = costly > 0 if verb == "requeue" else any(map(_sent, jobs))
     lines = (Cell(""), _money(jobs, verb))
     title, yes = f"{verb} {name}?", f"{verb.capitalize()} {name}"
-    return Question(title, yes, lines, tuple(shown), typed)
+    return Question(title, yes, lines, tuple(shown), typed, grave)
 
 
 def _job_line(job: Job) -> Cell:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping
+from errno import ENOENT
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,16 @@ def _csv_value(value: Any) -> Any:
     return msgspec.json.encode(value).decode()
 
 
-def save(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write them to a new file, whose name says how. Raises OSError; FileExistsError is one."""
+def save(rows: list[dict[str, Any]], name: str) -> Path:
+    """Write them to a new file, whose name says how, and which is returned; `~` is a home.
+
+    Raises OSError; FileExistsError is one.
+    """
+    try:
+        path = Path(name).expanduser().absolute()
+    except RuntimeError:  # expanduser's word for it
+        raise FileNotFoundError(ENOENT, "there is no such home", name) from None
     text = as_csv(rows) if path.suffix.casefold() == ".csv" else ndjson(rows)
     with path.open("x", encoding="utf-8", newline="") as file:
         file.write(text)
+    return path

@@ -13,7 +13,9 @@ _TOLD: tuple[State, ...] = ("in_doubt", "held", "failed", "succeeded")
 def link_cell(feed: Feed, now: float, *, missed: int | None) -> Cell:
     """The connection: live, or since when it isn't, and why. `missed`: events since a freeze."""
     if missed is not None:
-        return Cell(f"{PAUSED} frozen, {counted(missed, 'event')} missed: z", "yellow")
+        frozen = f"{PAUSED} frozen, {counted(missed, 'event')} missed: z"
+        rest = "" if feed.phase == "live" else f"  {link_cell(feed, now, missed=None).text}"
+        return Cell(frozen + rest, "yellow")
     if feed.phase == "live":
         latency = "" if feed.latency_s is None else f" {feed.latency_s * 1_000:.0f} ms"
         return Cell(f"{LIVE} live{latency}", "green")

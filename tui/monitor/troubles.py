@@ -24,6 +24,17 @@ class Trouble(Struct, frozen=True):
     last_at: float
 
 
+def kind(job: Job) -> Key | None:
+    """What `job` is grouped by; None if nothing is wrong with it.
+
+    >>> kind(Job(id=1, provider="veo", state="failed", created_at=0.0, updated_at=0.0)) is None
+    True
+    """
+    if job.state not in _ORDER or job.error is None:
+        return None
+    return job.state, job.provider, job.error.phase, job.error.message[:QUOTED_CHARS_MAX]
+
+
 def troubles(jobs: Iterable[Job]) -> list[Trouble]:
     """Doubts first, then what failed, then what is held with an error; the most frequent first.
 
@@ -35,15 +46,14 @@ def troubles(jobs: Iterable[Job]) -> list[Trouble]:
     """
     groups: dict[Key, list[tuple[float, int, Failure]]] = {}
     for job in jobs:
-        if job.state in _ORDER and job.error is not None:
-            said = job.error.message[:QUOTED_CHARS_MAX]
-            key: Key = (job.state, job.provider, job.error.phase, said)
+        key = kind(job)
+        if key is not None and job.error is not None:
             groups.setdefault(key, []).append((job.updated_at, job.id, job.error))
     found = []
-    for kind, members in groups.items():
+    for key, members in groups.items():
         at, _, failure = max(members, key=lambda member: member[:2])
         numbers = tuple(sorted(number for _, number, _ in members))
-        found.append(Trouble(kind, numbers, failure, at))
+        found.append(Trouble(key, numbers, failure, at))
     return sorted(found, key=lambda one: (_ORDER[one.key[0]], -len(one.jobs), one.key))
 
 

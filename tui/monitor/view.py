@@ -46,7 +46,8 @@ def activity(job: Job) -> tuple[int, float, int]:
 class View:
     """The ids of a list, in order; `cursor` is an id, `marks` are ids.
 
-    `unseen`: how many of the marked jobs the filter leaves out.
+    `unseen`: how many of the marked jobs the filter leaves out. `frozen`: the jobs as they were
+    when the view was frozen; until it goes on, the list is built of them.
     """
 
     def __init__(self, board: Board) -> None:
@@ -56,6 +57,7 @@ class View:
         self.unseen = 0
         self.sort = Sort()
         self.query = Query()
+        self.frozen: Mapping[int, Job] | None = None
         self.cursor: int | None = None
         self.anchored = False
         self._index = 0
@@ -71,7 +73,7 @@ class View:
         Until the last step the old list stands.
         """
         key = activity if sort.name == USUAL_SORT else sort_key(sort.name)
-        jobs = self.board.jobs
+        jobs = self.board.jobs if self.frozen is None else self.frozen
         found: list[int] = []
         everything = list(jobs)
         for start in range(0, len(everything), CHUNK_JOBS):

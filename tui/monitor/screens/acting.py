@@ -10,7 +10,8 @@ from daemon.wire.messages import Act, RequestError, Show
 from tui.monitor import orders
 from tui.monitor.link import LostError
 from tui.monitor.screens.frame import Frame
-from tui.text import clean, counted, cut
+from tui.text import CLEANED_CHARS_MAX, clean, counted, cut
+from tui.wording import state_shown
 
 if TYPE_CHECKING:
     from tui.monitor.orders import Verb
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 class Acting(Frame):
     """Actions on the chosen jobs. Subclasses say which those are."""
+
+    _lent = False
+    """Whether an editor has the terminal."""
 
     def chosen(self) -> list[Job]:
         """The jobs that an action means."""
@@ -54,7 +58,12 @@ class Acting(Frame):
         from tui.monitor.screens.confirm import Confirm  # noqa: PLC0415  when it is first needed
 
         act = Act(verb=verb, jobs=tuple(job.id for job in jobs))
-        self.app.push_screen(Confirm(orders.question(verb, jobs)), partial(self._act_if, act))
+        known = self.monitor.board
+
+        def again() -> orders.Question:
+            return orders.question(verb, [known.jobs.get(job.id, job) for job in jobs])
+
+        self.app.push_screen(Confirm(again(), again), partial(self._act_if, act))
 
     def _act_if(self, act: Act, agreed: bool | None) -> None:
         if agreed:
@@ -65,9 +74,9 @@ class Acting(Frame):
     # ---- what doesn't ----
 
     def action_hold(self) -> None:
-        """Hold the chosen jobs; if all of them are held, release them."""
-        jobs = self.chosen()
-        held = bool(jobs) and all(job.state == "held" for job in jobs)
+        """Hold the chosen jobs; if all of them are held, as far as is seen, release them."""
+        jobs, seen = self.chosen(), self.monitor.frozen or {}
+        held = bool(jobs) and all(seen.get(job.id, job).state == "held" for job in jobs)
         self._do("release" if held else "hold", jobs)
 
     def action_approve(self) -> None:
@@ -106,11 +115,16 @@ class Acting(Frame):
             return
         from tui.monitor.screens.resolve import Resolving  # noqa: PLC0415  when it is first needed
 
+        known = self.monitor.board
+
         def resolved(act: Act | None) -> None:
             if act is not None:
                 self.monitor.errands.act(act)
+            else:
+                now = known.jobs.get(job.id, job)
+                self.monitor.say(f"job {job.id} is {state_shown(now).text}; nothing was changed")
 
-        self.app.push_screen(Resolving(job), resolved)
+        self.app.push_screen(Resolving(job, lambda: known.jobs.get(job.id)), resolved)
 
     def action_edit(self) -> None:
         """Lend the terminal to the operator's editor, with the job in it."""
@@ -123,8 +137,14 @@ class Acting(Frame):
     async def _edit(self, number: int) -> None:
         from tui.monitor.editing import edit  # noqa: PLC0415  when it is first needed
 
-        with self.app.suspend():
-            edited, said = await edit(number, self.monitor.feed.path)
+        if self._lent:
+            return  # two keys that came at once: one editor is enough
+        self._lent = True
+        try:
+            with self.app.suspend():
+                edited, said = await edit(number, self.monitor.feed.path)
+        finally:
+            self._lent = False
         self.action_redraw()
         done = f"job {number}: the editor was left"
         self.monitor.say(said or done, "green" if edited else "yellow")
@@ -179,8 +199,10 @@ class Acting(Frame):
             self._copy(text, f"copied {counted(len(text), 'character')}")
 
     def _copy(self, text: str, said: str) -> None:
-        """To the terminal's clipboard, cleaned: nothing in it may act where it is pasted."""
-        self.app.copy_to_clipboard(clean(text))
+        """To the terminal's clipboard, whole and cleaned: nothing in it acts where it is pasted."""
+        starts = range(0, len(text), CLEANED_CHARS_MAX)
+        pieces = (clean(text[start : start + CLEANED_CHARS_MAX]) for start in starts)
+        self.app.copy_to_clipboard("".join(pieces))
         self.monitor.say(said)
 
 

@@ -1,5 +1,6 @@
 """The question before what can't be undone: it starts on Keep."""
 
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual import events
@@ -14,7 +15,7 @@ from tui.text import Cell, Style, cut, wrap
 
 
 class Confirm(Dialog[bool]):
-    """Closes with whether the operator agreed."""
+    """Closes with whether the operator agreed. `again` asks it of the jobs as they are by now."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "yes", "yes", show=False),
@@ -23,9 +24,10 @@ class Confirm(Dialog[bool]):
         Binding("enter", "chosen", "do what is chosen", show=False),
     ]
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, again: Callable[[], Question] | None = None) -> None:
         super().__init__()
         self.question = question
+        self._again = again
         self.on_keep = True
         self.typed = ""
 
@@ -39,20 +41,37 @@ class Confirm(Dialog[bool]):
         text = self.fixed("text")
         room = max(0, text.size.width - 2)
         asked = self.question
-        lines = [Line((Cell(f" {asked.title}", "bold"),)), Line()]
-        lines += [Line((Cell(f" {cut(cell.text, room)}", cell.style),)) for cell in asked.jobs]
+        lines: list[Line] = []
         for cell in asked.lines:
             lines += [Line((Cell(f" {line}", cell.style),)) for line in wrap(cell.text, room)]
         lines += [Line(), Line(self._typing()), Line(self._buttons())]
+        jobs = self._jobs(self.size.height - len(lines) - 4)
+        lines[:0] = [Line((Cell(f" {cut(cell.text, room)}", cell.style),)) for cell in jobs]
+        lines[:0] = [Line((Cell(f" {asked.title}", "bold"),)), Line()]
         text.styles.height = len(lines)
         text.show(lines)
+
+    def _jobs(self, lines: int) -> Sequence[Cell]:
+        """As many of the jobs as leave room for what they cost and for the answers."""
+        jobs = self.question.jobs
+        return jobs if len(jobs) <= lines else jobs[: max(1, lines)]
 
     def _typing(self) -> tuple[Cell, ...]:
         if not self.question.number:
             return (Cell(" y yes   n, esc keep", "dim"),)
-        return Cell(f" type {self.question.number} to go on: ", "yellow"), Cell(
-            f"{self.typed}_", "bold"
-        )
+        asked = f" type {self.question.number} to go on, then y: "
+        return Cell(asked, "yellow"), Cell(f"{self.typed}_", "bold"), Cell("   esc keep", "dim")
+
+    def look_again(self) -> None:
+        """Ask it of the jobs as they are; from the beginning if more is at stake than was."""
+        asked = self.question if self._again is None else self._again()
+        if asked == self.question:
+            return
+        was, self.question = self.question, asked
+        if asked.number != was.number or (asked.grave and not was.grave):
+            self.on_keep, self.typed = True, ""
+            self.listen_later()
+        self.say_lines()
 
     def _buttons(self) -> tuple[Cell, ...]:
         keep, yes = " Keep ", f" {self.question.yes} "

@@ -7,7 +7,7 @@ from textual import events
 from textual.screen import ModalScreen
 
 from tui.monitor.painting import TightCompositor
-from tui.monitor.widgets.lines import Fixed
+from tui.monitor.widgets.lines import Fixed, cramped
 
 DEAF_S = 0.3
 """A key that was meant for the table must not answer a question."""
@@ -26,8 +26,15 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
 
     def on_mount(self) -> None:
         """Begin to listen a moment later."""
-        self._hears_at = asyncio.get_running_loop().time() + DEAF_S
+        self.listen_later()
         self.say_lines()
+
+    def listen_later(self) -> None:
+        """Ignore keys for a moment: what is asked is new."""
+        self._hears_at = asyncio.get_running_loop().time() + DEAF_S
+
+    def look_again(self) -> None:
+        """There may be news about what is asked."""
 
     def say_lines(self) -> None:
         """Show what the dialog says, at the width it got."""
@@ -42,7 +49,11 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
 
     @property
     def deaf(self) -> bool:
-        """Whether it is too early for an answer."""
+        """Whether it is too early for an answer, or nobody sees the question."""
+        return self._early or cramped(self.size)
+
+    @property
+    def _early(self) -> bool:
         return asyncio.get_running_loop().time() < self._hears_at
 
     def takes(self, event: events.Key) -> bool:  # noqa: ARG002  dialogs say which they take
@@ -56,9 +67,11 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
             event.prevent_default()
 
     async def on_event(self, event: events.Event) -> None:
-        """Keys and clicks that come too early are dropped."""
-        early = isinstance(event, events.Key | events.Click | events.MouseDown | events.Paste)
-        if early and self.is_mounted and self.deaf:
-            event.stop()
-            return
+        """Keys and clicks that come too early, or to what isn't seen, are dropped."""
+        answers = isinstance(event, events.Key | events.Click | events.MouseDown | events.Paste)
+        if answers and self.is_mounted and self.deaf:
+            leaves = isinstance(event, events.Key) and event.key == "escape"
+            if self._early or not leaves:
+                event.stop()
+                return
         await super().on_event(event)

@@ -13,7 +13,7 @@ from tui.monitor.rows import GLYPHS
 from tui.monitor.saving import plain
 from tui.monitor.screens.acting import Acting
 from tui.monitor.symbols import RULE
-from tui.monitor.troubles import Trouble, query_for, troubles
+from tui.monitor.troubles import Trouble, kind, query_for, troubles
 from tui.monitor.widgets.lines import Fixed, Line
 from tui.monitor.widgets.plain_table import PlainTable
 from tui.text import Cell, counted, cut, pad, width, wrap
@@ -53,9 +53,12 @@ class FailuresScreen(Acting):
         return self._found.get(self.table.key)
 
     def chosen(self) -> list[Job]:
-        """The jobs of the group."""
-        one, jobs = self.trouble(), self.monitor.board.jobs
-        return [] if one is None else [jobs[number] for number in one.jobs if number in jobs]
+        """The jobs of the group, without those that have moved on since it was listed."""
+        one, known = self.trouble(), self.monitor.board.jobs
+        if one is None:
+            return []
+        jobs = (known[number] for number in one.jobs if number in known)
+        return [job for job in jobs if kind(job) == one.key]
 
     def under_cursor(self) -> Job | None:
         """The newest job of the group."""
@@ -75,7 +78,7 @@ class FailuresScreen(Acting):
         if app.frozen is None and seen != self._seen and (due_s <= 0 or self._seen is None):
             self._seen, self._seen_at = seen, app.clock.monotonic()
             self._found = {one.key: one for one in troubles(app.board.jobs.values())}
-        elif seen != self._seen:
+        elif app.frozen is None and seen != self._seen:
             app.wake_in(max(0.0, due_s))
         table.stale = app.feed.phase == "away"
         room = table.size.width

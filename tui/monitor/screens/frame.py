@@ -2,27 +2,28 @@
 
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
 from textual.timer import Timer
 
-from tui.monitor.actions import EVERYWHERE, Action, available, bindings
+from tui.monitor.actions import CHANGING, EVERYWHERE, Action, available, bindings
 from tui.monitor.gates import pause_line
 from tui.monitor.painting import TightCompositor
 from tui.monitor.symbols import PAUSED
 from tui.monitor.topline import count_cells, link_cell
-from tui.monitor.widgets.lines import Fixed, Line, Lines
+from tui.monitor.widgets.entry import Entry
+from tui.monitor.widgets.grid import Grid
+from tui.monitor.widgets.lines import CELLS_MIN, LINES_MIN, Fixed, Line, Lines, cramped
 from tui.text import Cell, counted, cut, width
 
 if TYPE_CHECKING:
     from tui.monitor.app import Monitor
 
 PAUSES_SHOWN_MAX = 2
-CELLS_MIN, LINES_MIN = 60, 12
 SETTLED_S = 0.2
 """After the last of many resizes; some terminals lose characters meanwhile."""
 ALWAYS_SHOWN = frozenset({"help", "leave"})
@@ -62,16 +63,25 @@ class Frame(Screen[None]):
 
     def draw(self, now: float) -> None:
         """Have repainted what changed."""
-        if self.size.width < CELLS_MIN or self.size.height < LINES_MIN:
+        if cramped(self.size):
             self.add_class("too-small")
-            self.fixed("top").show([Line((Cell(" too small: make the terminal 60x12 or more"),))])
+            told = f" too small: make the terminal {CELLS_MIN}x{LINES_MIN} or more"
+            self.fixed("top").show([Line((Cell(told),))])
             return
-        self.remove_class("too-small")
+        if self.has_class("too-small"):
+            self.remove_class("too-small")
+            self.call_after_refresh(self._focus_again)
         self.fixed("top").show([Line(self.top_cells(now), "bar")])
         self._draw_pauses(now)
         self.draw_body(now)
         self.fixed("foot").show([Line(self.foot_cells(now), "head")])
         self._draw_keys()
+
+    def _focus_again(self) -> None:
+        """What was hidden has lost the keys."""
+        typed = [entry for entry in self.query(Entry) if entry.display]
+        for one in [*typed, *self.query(Grid)][:1]:
+            self.set_focus(one)
 
     def draw_body(self, now: float) -> None:
         """Have repainted what changed of the screen's own."""
@@ -95,11 +105,17 @@ class Frame(Screen[None]):
             self._settling.stop()
         self._settling = self.set_timer(SETTLED_S, self.action_redraw)
 
+    def on_key(self, event: events.Key) -> None:
+        """A key that does nothing now says why."""
+        for one in self.actions():
+            if event.key in one.keys.split(",") and self.check_action(one.id, ()) is None:
+                self.monitor.say(f"{one.title}: not now, what is shown is not live", "yellow")
+
     # ---- what can be done everywhere ----
 
     def action_jobs(self) -> None:
-        """Show the jobs."""
-        self.app.switch_mode("jobs")
+        """Show the list of jobs."""
+        self.monitor.show_jobs()
 
     def action_providers(self) -> None:
         """Show the providers."""
@@ -152,7 +168,8 @@ class Frame(Screen[None]):
 
         async def chosen(name: str | None) -> None:
             if name is not None:
-                await self.run_action(f"screen.{name}")
+                here = self if hasattr(self, f"action_{name}") else self.query_one(Grid)
+                await here.run_action(name)
 
         self.app.push_screen(Palette(usable), chosen)
 
@@ -170,21 +187,19 @@ class Frame(Screen[None]):
 
         def named(path: str | None) -> None:
             if path is not None:
-                self.run_worker(
-                    self._save(rows, Path(path).expanduser().absolute()), exit_on_error=True
-                )
+                self.run_worker(self._save(rows, path), exit_on_error=True)
 
         self.app.push_screen(Naming(len(rows), f"genq-{self.TRAIL or 'jobs'}.ndjson"), named)
 
-    async def _save(self, rows: list[dict[str, Any]], path: Path) -> None:
+    async def _save(self, rows: list[dict[str, Any]], name: str) -> None:
         from tui.monitor.saving import save  # noqa: PLC0415  when it is first needed
 
         try:
-            await asyncio.to_thread(save, rows, path)
-        except FileExistsError:
-            self.monitor.say(f"name another file: there is already {path}", "yellow")
+            path = await asyncio.to_thread(save, rows, name)
+        except FileExistsError as error:
+            self.monitor.say(f"name another file: there is already {error.filename}", "yellow")
         except OSError as error:
-            self.monitor.say(f"not saved, {error.strerror}: {path}", "red")
+            self.monitor.say(f"not saved, {error.strerror}: {error.filename or name}", "red")
         else:
             self.monitor.say(f"saved {counted(len(rows), 'row')} to {path}", "green")
 
@@ -267,6 +282,8 @@ class Frame(Screen[None]):
         return Line(tuple(cells))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """False: not here (read-only). None: not now (no live connection)."""
+        """False: not here (read-only). None: not now (nobody to ask, or too small to see it)."""
         allowed = self.monitor.allows(action)
+        if allowed and action in CHANGING and cramped(self.size):
+            return None
         return allowed if allowed is not True else super().check_action(action, parameters)

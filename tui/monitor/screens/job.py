@@ -10,14 +10,18 @@ from tui.monitor.actions import DETAIL, EVERYWHERE, bindings
 from tui.monitor.screens.acting import Acting
 from tui.monitor.widgets.job_sheet import JobSheet
 from tui.monitor.widgets.lines import Line
-from tui.text import Cell
+from tui.text import Cell, counted
 
 
 class JobScreen(Acting):
-    """The job under the cursor of the list, whole; `[` and `]` move that cursor."""
+    """One job whole, whatever becomes of the list; `[` and `]` go on from the list's cursor."""
 
     PLACES: ClassVar[tuple[str, ...]] = (DETAIL,)
     BINDINGS: ClassVar[list[BindingType]] = bindings(DETAIL, EVERYWHERE)
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
     def body(self) -> ComposeResult:
         """The sheet."""
@@ -25,12 +29,11 @@ class JobScreen(Acting):
 
     def trail(self) -> str:
         """Which job."""
-        return f"jobs / {self.monitor.view.cursor}"
+        return f"jobs / {self.number}"
 
     def under_cursor(self) -> Job | None:
         """The job that is shown."""
-        view = self.monitor.view
-        return None if view.cursor is None else self.monitor.board.jobs.get(view.cursor)
+        return self.monitor.board.jobs.get(self.number)
 
     def chosen(self) -> list[Job]:
         """That job, whatever is marked in the list."""
@@ -39,15 +42,20 @@ class JobScreen(Acting):
 
     def draw_body(self, now: float) -> None:
         """The sheet, with what came meanwhile."""
-        job, sheet = self.under_cursor(), self.query_one(JobSheet)
+        app, sheet = self.monitor, self.query_one(JobSheet)
+        known = app.board.jobs if app.frozen is None else app.frozen
+        job = known.get(self.number)
         if job is None:
             sheet.clear([Line((Cell(" the job is gone", "dim"),))])
         else:
-            sheet.draw(self.monitor.board.shown(job, now), now, asks=self.monitor.feed.live)
+            asks = app.feed.live and app.frozen is None
+            sheet.draw(app.board.shown(job, now), now, asks=asks)
 
     def foot_cells(self, now: float) -> tuple[Cell, ...]:  # noqa: ARG002  as declared
         """Where in the list it is."""
         view = self.monitor.view
+        if view.cursor != self.number:
+            return (Cell(f" not among the {counted(len(view.ids), 'job')} that are listed"),)
         return (Cell(f" job {view.index + 1:,} of {len(view.ids):,}"),)
 
     def action_back(self) -> None:
@@ -65,6 +73,8 @@ class JobScreen(Acting):
     def _go(self, by: int) -> None:
         view = self.monitor.view
         view.move(view.index + by)
+        if view.cursor is not None:
+            self.number = view.cursor
         self.fixed("sheet").scroll_lines_to(0)
         self.monitor.wake()
 

@@ -66,7 +66,8 @@ class JobsScreen(Acting):
         return self.query_one(JobTable)
 
     def chosen(self) -> "list[Job]":
-        """The marked jobs, else the one under the cursor."""
+        """The marked jobs, else the one under the cursor, which stays there from now on."""
+        self.monitor.view.anchored = True
         return self.monitor.view.chosen()
 
     def under_cursor(self) -> "Job | None":
@@ -168,10 +169,12 @@ class JobsScreen(Acting):
 
     def action_open(self) -> None:
         """Show the job under the cursor on a screen of its own."""
-        if self.under_cursor() is not None:
+        job = self.under_cursor()
+        if job is not None:
+            self.monitor.view.anchored = True
             from tui.monitor.screens.job import JobScreen  # noqa: PLC0415  when it is first opened
 
-            self.app.push_screen(JobScreen())
+            self.app.push_screen(JobScreen(job.id))
 
     def action_mark(self) -> None:
         """Mark the job under the cursor, and go to the next."""
@@ -239,9 +242,10 @@ class JobsScreen(Acting):
         """Narrow while it is typed; what isn't a query yet changes nothing."""
         self.narrow(event.text)
 
-    def on_entry_submitted(self) -> None:
-        """Keep the filter."""
-        self._close_filter()
+    def on_entry_submitted(self, event: Entry.Submitted) -> None:
+        """Keep the filter, if it is one: with a word left out it would list more than was meant."""
+        if self.narrow(event.text):
+            self._close_filter()
 
     def on_entry_left(self) -> None:
         """Clear the filter."""
@@ -257,23 +261,26 @@ class JobsScreen(Acting):
         self.set_focus(self.table)
         self.monitor.wake()
 
-    def narrow(self, text: str) -> None:
-        """Have only the jobs that the query holds for; a text that is no query is told of."""
-        app = self.monitor
+    def narrow(self, text: str) -> bool:
+        """Have only the jobs that the query holds for. Of a text that is no query, what is wrong
+        is told, the words before the last are taken, and False is answered.
+        """
+        app, whole = self.monitor, True
         if text == self.query_text:
-            return
+            return True
         try:
             query = parse_query(text)
             app.hush()
         except QueryError as error:
             app.say(str(error), "yellow")
-            text = text.rpartition(" ")[0]  # what stands before the word that is being typed
+            whole, text = False, text.rpartition(" ")[0]
             try:
                 query = parse_query(text)
             except QueryError:
-                return
+                return False
         self.query_text = text
         app.arrange(app.view.sort, query)
+        return whole
 
     def action_back(self) -> None:
         """Clear the filter, then the marks."""

@@ -52,21 +52,21 @@ class Palette(Dialog[str]):
     def compose(self) -> ComposeResult:
         """What was typed, and what it finds."""
         with Vertical():
-            text = Fixed(id="text")
-            text.styles.height = SHOWN_MAX + 2
-            yield text
+            yield Fixed(id="text")
 
     def say_lines(self) -> None:
         """Draw it all."""
         actions = found(self._actions, self.typed)
         self.index = max(0, min(self.index, len(actions) - 1))
-        first = max(0, self.index - SHOWN_MAX + 1)
+        room = max(1, min(SHOWN_MAX, self.size.height - 4))
+        first = max(0, self.index - room + 1)
         lines = [Line((Cell(" > ", "cyan"), Cell(f"{self.typed}_", "bold"))), Line()]
-        for place, action in enumerate(actions[first : first + SHOWN_MAX], first):
+        for place, action in enumerate(actions[first : first + room], first):
             cells = (Cell(f"   {pad(action.shown, 12)}", "cyan"), Cell(action.title))
             lines.append(Line(cells, "cursor" if place == self.index else "plain"))
         if not actions:
             lines.append(Line((Cell("   nothing is called so", "dim"),)))
+        self.fixed("text").styles.height = room + 2
         self.fixed("text").show(lines)
 
     def takes(self, event: events.Key) -> bool:

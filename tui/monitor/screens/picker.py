@@ -52,9 +52,7 @@ class SortPicker(Dialog[str]):
     def compose(self) -> ComposeResult:
         """A line a key."""
         with Vertical():
-            text = Fixed(id="text")
-            text.styles.height = len(self.names) + 2
-            yield text
+            yield Fixed(id="text")
 
     @property
     def deaf(self) -> bool:
@@ -64,7 +62,9 @@ class SortPicker(Dialog[str]):
     def say_lines(self) -> None:
         """Draw it all."""
         lines = [Line((Cell(" sort by: a letter, or arrows and enter", "bold"),)), Line()]
-        for place, name in enumerate(self.names):
+        room = max(1, min(len(self.names), self.size.height - 4))
+        first = max(0, self.index - room + 1)
+        for place, name in enumerate(self.names[first : first + room], first):
             here = place == self.index
             cells = (
                 Cell(f" {'>' if here else ' '} ", "bold"),
@@ -73,6 +73,7 @@ class SortPicker(Dialog[str]):
                 Cell(TOLD.get(name, ""), "dim"),
             )
             lines.append(Line(cells, "cursor" if here else "plain"))
+        self.fixed("text").styles.height = room + 2
         self.fixed("text").show(lines)
 
     def takes(self, event: events.Key) -> bool:

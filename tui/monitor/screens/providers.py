@@ -1,6 +1,6 @@
 """The providers: gates with their causes and countdowns, counters, latencies."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -65,6 +65,7 @@ class ProvidersScreen(Frame):
     def on_mount(self) -> None:
         """The keys go to the table."""
         self._read_at = 0.0
+        self._seen: Mapping[str, Provider] = {}
         self.table.focus()
 
     @property
@@ -73,8 +74,8 @@ class ProvidersScreen(Frame):
         return self.query_one(PlainTable)
 
     def under_cursor(self) -> Provider | None:
-        """The provider under the cursor."""
-        return self.monitor.board.providers.get(str(self.table.key))
+        """The provider under the cursor, as it is seen."""
+        return self._seen.get(str(self.table.key))
 
     def on_plain_table_moved(self) -> None:
         """The sheet follows the cursor."""
@@ -96,6 +97,7 @@ class ProvidersScreen(Frame):
     def _fill(self, now: float) -> None:
         """The rows, with gates as wide as the widest, and more columns where there is room."""
         table, known = self.table, self.monitor.board.providers
+        self._seen = dict(known)
         shown = [known[name] for name in sorted(known)]
         names = max([8, *(min(NAME_CELLS_MAX, width(one.row.name)) for one in shown)])
         gates = max([8, *(min(GATE_CELLS_MAX, width(gate_cell(one, now).text)) for one in shown)])

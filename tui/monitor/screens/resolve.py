@@ -1,5 +1,6 @@
 """Deciding about a job of which nobody knows whether it was paid for."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -26,10 +27,17 @@ class Resolving(Dialog[Act]):
         Binding("escape,q,n", "leave", "leave it", show=False),
     ]
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, again: Callable[[], Job | None]) -> None:
         super().__init__()
         self._job = job
+        self._again = again
         self._asked: Act | None = None
+
+    def look_again(self) -> None:
+        """Leave it, if the doubt was resolved meanwhile, or is another one."""
+        job = self._again()
+        if job is None or job.state != "in_doubt" or job.attempt != self._job.attempt:
+            self.dismiss(None)
 
     def compose(self) -> ComposeResult:
         """What is known, the three ways, the place for an id."""

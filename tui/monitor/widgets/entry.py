@@ -72,8 +72,8 @@ class Entry(Lines, can_focus=True):
             return Line(
                 (Cell(self._prompt, "cyan"), Cell("_", "bold"), Cell(self._hint, "dim")), "head"
             )
-        before = self.text[: self._at]
         room = max(1, self.size.width - width(self._prompt) - 2)
+        before = self.text[max(0, self._at - room) : self._at]
         while width(before) > room:
             before = before[1:]
         cells = (
@@ -102,15 +102,15 @@ class Entry(Lines, can_focus=True):
         return True
 
     def on_key(self, event: events.Key) -> None:
-        """What is typed means nothing else."""
-        if self.takes(event):
+        """What is typed means nothing else; tab doesn't take the keys elsewhere."""
+        if self.takes(event) or event.key in ("tab", "shift+tab"):
             event.stop()
             event.prevent_default()
 
     def on_paste(self, event: events.Paste) -> None:
-        """Type many."""
+        """Type many, without the line breaks that are copied along at the ends."""
         event.stop()
-        self._insert(event.text)
+        self._insert(event.text.strip("\r\n"))
 
     def _insert(self, text: str) -> None:
         text = clean(text)[: CHARS_MAX - len(self.text)]

@@ -6,6 +6,7 @@ from textual import events
 from textual.binding import BindingType
 
 from tui.monitor.actions import LISTS, bindings
+from tui.monitor.widgets.entry import Entry
 from tui.monitor.widgets.lines import Line, Lines
 
 
@@ -80,6 +81,10 @@ class Grid(Lines, can_focus=True):
     def on_resize(self) -> None:
         """The cursor stays in sight."""
         self.see_cursor()
+
+    def focus_on_click(self) -> bool:
+        """A click leaves the keys to what is typed into: its caret says that they go there."""
+        return not any(entry.display for entry in self.screen.query(Entry))
 
     def on_focus(self) -> None:
         """The cursor shows where the keys go."""

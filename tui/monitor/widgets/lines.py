@@ -19,6 +19,8 @@ from textual.widget import Widget
 from tui.text import Cell, width
 
 WHEEL_LINES = 3
+CELLS_MIN, LINES_MIN = 60, 12
+"""In a smaller terminal nobody sees what a key is about to do."""
 DIMMED = 0.45
 """So near to its ground is text that matters less."""
 
@@ -166,6 +168,15 @@ class Lines(ScrollView, can_focus=False):
         """See what is above."""
         event.stop()
         self.scroll_lines_to(self.top - WHEEL_LINES)
+
+
+def cramped(size: Size) -> bool:
+    """Whether a terminal of this size is too small to act in.
+
+    >>> cramped(Size(80, 24)), cramped(Size(80, 11))
+    (False, True)
+    """
+    return size.width < CELLS_MIN or size.height < LINES_MIN
 
 
 def _dimmed(look: RichStyle) -> RichStyle:
