@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from textual import events
 
 from tests.fakes.socket_daemon import failure, job, paused, provider
 from tests.tui.monitor_stage import stage
@@ -152,6 +153,16 @@ async def test_plus_and_minus_change_the_priority_of_the_marked(tmp_path: Path) 
         await on.until(lambda: len(on.daemon.acts) == 2, "asked")
         changes = {act.jobs: act.changes for act in on.daemon.acts}
         assert changes == {(1,): {"priority": 10}, (2,): {"priority": 15}}
+
+
+async def test_keys_that_come_faster_than_answers_add_up(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1)]) as on:
+        for _ in range(3):
+            on.app.post_message(events.Key("plus", "+"))
+        await on.until(lambda: len(on.daemon.acts) == 3, "asked")
+        await on.until(lambda: on.app.board.jobs[1].priority == 30, "added up")
+        await on.press("minus")
+        await on.until(lambda: on.app.board.jobs[1].priority == 20, "lowered")
 
 
 async def test_a_approves_what_waits_for_it(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from daemon.core.job import Job
 from daemon.wire.messages import Act, Request, RequestError, Why
 from tui.monitor import orders
 from tui.monitor.feed import Feed
@@ -36,6 +37,7 @@ class Errands:
         changed: Callable[[], None],
     ) -> None:
         self.asked: dict[int, str] = {}
+        self._priorities: dict[int, int] = {}
         self._feed = feed
         self._unmark = unmark
         self._spawn = spawn
@@ -45,6 +47,17 @@ class Errands:
     def act(self, act: Act) -> None:
         """Ask for something to be done to jobs; say what came of it."""
         self._spawn(self._act(act))
+
+    def reprioritize(self, jobs: Iterable[Job], by: int) -> None:
+        """Ask for other priorities; two keys in quick succession are two steps."""
+        wanted: dict[int, list[int]] = {}
+        for job in jobs:
+            number = self._priorities.get(job.id, job.priority) + by
+            number = max(-orders.PRIORITY_MAX, min(orders.PRIORITY_MAX, number))
+            self._priorities[job.id] = number
+            wanted.setdefault(number, []).append(job.id)
+        for number, ids in wanted.items():
+            self.act(Act(verb="edit", jobs=tuple(ids), changes={"priority": number}))
 
     async def _act(self, act: Act) -> None:
         outcomes: list[orders.Outcome] = []
@@ -67,6 +80,8 @@ class Errands:
         finally:
             for number in act.jobs:
                 self.asked.pop(number, None)
+                if self._priorities.get(number) == act.changes.get("priority"):
+                    self._priorities.pop(number, None)  # no later one is on its way
             self._changed()
 
     def request(self, request: Request, done: str) -> None:

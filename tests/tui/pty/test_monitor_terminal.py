@@ -288,12 +288,13 @@ async def test_e_lends_the_terminal_to_the_editor_and_takes_it_back(
     editor.chmod(0o755)
     terminal.start("monitor", "--socket", str(tmp_path / "s"), EDITOR=str(editor), VISUAL="")
     await terminal.sees("live", "a red kite")
-    terminal.type("E")
+    terminal.type("EE")  # one editor, not one over the other
     await terminal.sees("the editor has it")
     terminal.output.clear()
     await terminal.sees("a red kite", "filter:")
     assert b"\x1b[?1049h" in terminal.output
-    assert daemon.acts[0].changes == {"priority": 7}
+    assert [act.changes for act in daemon.acts] == [{"priority": 7}]
+    assert b"the editor has it" not in terminal.output
     terminal.type("q")
     assert await terminal.ended() == 0
     assert restored(terminal)

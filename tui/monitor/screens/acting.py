@@ -85,27 +85,17 @@ class Acting(Frame):
 
     def action_raise(self) -> None:
         """Let the chosen jobs go before others."""
-        self._reprioritize(orders.PRIORITY_STEP)
+        self.monitor.errands.reprioritize(self.chosen(), orders.PRIORITY_STEP)
 
     def action_lower(self) -> None:
         """Let others go before the chosen jobs."""
-        self._reprioritize(-orders.PRIORITY_STEP)
+        self.monitor.errands.reprioritize(self.chosen(), -orders.PRIORITY_STEP)
 
     def _do(self, verb: "Verb", jobs: list[Job]) -> None:
         if not jobs:
             self.monitor.say(f"{verb}: there is no job here", "yellow")
             return
         self.monitor.errands.act(Act(verb=verb, jobs=tuple(job.id for job in jobs)))
-
-    def _reprioritize(self, by: int) -> None:
-        wanted: dict[int, list[int]] = {}
-        for job in self.chosen():
-            number = max(-orders.PRIORITY_MAX, min(orders.PRIORITY_MAX, job.priority + by))
-            wanted.setdefault(number, []).append(job.id)
-        for number, ids in wanted.items():
-            self.monitor.errands.act(
-                Act(verb="edit", jobs=tuple(ids), changes={"priority": number})
-            )
 
     def action_resolve(self) -> None:
         """Decide about a job that may have been paid for."""
