@@ -13,9 +13,10 @@ from textual.containers import Vertical
 
 from daemon.core.gate import Closure, Gate
 from daemon.wire.messages import Act
-from tests.fakes.socket_daemon import failure, job
-from tests.tui.monitor_stage import stage
+from tests.fakes.socket_daemon import SocketDaemon, failure, job
+from tests.tui.monitor_stage import Stage, StageClock, stage
 from tui.monitor import orders
+from tui.monitor.app import Monitor
 from tui.monitor.board import Board
 from tui.monitor.errands import Errands
 from tui.monitor.feed import Feed
@@ -27,8 +28,6 @@ from tui.monitor.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.tui.monitor_stage import Stage
 
 
 async def paste(on: Stage, text: str) -> None:
@@ -416,6 +415,22 @@ async def test_what_was_done_before_the_connection_ended_is_told() -> None:
     await tasks[0]
     assert said == ["held 50 jobs; then hold: the connection ended"]
     assert errands.asked == {}
+
+
+async def test_an_empty_list_says_why_and_what_to_do_though_the_pane_is_hidden(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, [job(1)]) as on:
+        await on.press("t", "slash", *"nothing", "enter")
+        await on.sees("no job matches: esc clears the filter")
+
+
+async def test_without_a_daemon_it_says_what_to_start(tmp_path: Path) -> None:
+    app = Monitor([tmp_path / "s"], clock=StageClock())
+    async with app.run_test(size=(80, 24)) as pilot:
+        on = Stage(app, pilot, SocketDaemon(tmp_path / "s", [], []))
+        await on.sees("no daemon at")
+        await on.sees("start genqd: the jobs appear by themselves")
 
 
 # ---- odd surroundings ----

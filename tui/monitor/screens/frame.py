@@ -65,7 +65,7 @@ class Frame(Screen[None]):
         """Have repainted what changed."""
         if cramped(self.size):
             self.add_class("too-small")
-            told = f" too small: make the terminal {CELLS_MIN}x{LINES_MIN} or more"
+            told = f" too small, it needs {CELLS_MIN}x{LINES_MIN}"
             self.fixed("top").show([Line((Cell(told),))])
             return
         if self.has_class("too-small"):

@@ -83,7 +83,7 @@ class JobsScreen(Acting):
         table.now = now
         table.stale = app.feed.phase == "away" and bool(app.board.snapshots)
         table.asked = app.errands.asked
-        table.frozen = app.frozen
+        table.frozen, table.nothing = app.frozen, self._nothing()
         if not app.frozen:
             self._follow(now)
         table.lay_out()
@@ -112,7 +112,7 @@ class JobsScreen(Acting):
             return
         app, job = self.monitor, self._shown_job()
         if job is None:
-            pane.clear([Line((Cell(self._nothing(), "dim"),))])
+            pane.clear([])
         else:
             asks = app.feed.live and app.frozen is None
             pane.draw(app.board.shown(job, now), now, asks=asks)
@@ -124,9 +124,13 @@ class JobsScreen(Acting):
 
     def _nothing(self) -> str:
         app = self.monitor
-        if app.board.jobs:
+        if not app.board.snapshots:
+            return (
+                "" if app.feed.phase == "reading" else " start genqd: the jobs appear by themselves"
+            )
+        if app.board.jobs and self.query_text:
             return " no job matches: esc clears the filter"
-        return " no jobs yet: genq add PROVIDER --prompt TEXT" if app.feed.live else ""
+        return " no jobs yet: genq add PROVIDER --prompt TEXT"
 
     def _draw_stream(self) -> None:
         """The last events; a few times a second is as often as anybody reads them."""

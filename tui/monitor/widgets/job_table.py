@@ -36,7 +36,10 @@ class _Row(NamedTuple):
 
 
 class JobTable(Grid):
-    """Rows of jobs. `stale` dims them; `frozen` is what they were when the view was frozen."""
+    """Rows of jobs. `stale` dims them; `frozen` is what they were when the view was frozen.
+
+    `nothing` stands where there are none.
+    """
 
     class Moved(Message):
         """The cursor is on another job now, or on none."""
@@ -55,6 +58,7 @@ class JobTable(Grid):
         self.stale = False
         self.asked: dict[int, str] = {}
         self.frozen: dict[int, Job] | None = None
+        self.nothing = ""
         self.touched_at = 0.0
         self._columns = layout(80, id_cells=3, provider_cells=8)
         self._laid_out: tuple[int, int, int] | None = None
@@ -95,6 +99,12 @@ class JobTable(Grid):
             text = pad(title, slot.cells, right=slot.right) + " "
             cells.append(Cell(text, "bold" if sorted_by and slot.sort else ""))
         return Line(tuple(cells), "head")
+
+    def line(self, y: int) -> Line:
+        """As in all lists; without rows, why there are none and what to do."""
+        if y == 1 and not self.view.ids:
+            return Line((Cell(self.nothing, "dim"),))
+        return super().line(y)
 
     def row(self, index: int) -> Line:
         """The job of a row, as it is known, or as it was when the view was frozen."""
