@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,6 +19,7 @@ from tests.tui.monitor_stage import Stage, StageClock, stage
 from tui.monitor import orders
 from tui.monitor.app import Monitor
 from tui.monitor.board import Board
+from tui.monitor.editing import edit
 from tui.monitor.errands import Errands
 from tui.monitor.feed import Feed
 from tui.monitor.link import LostError
@@ -446,3 +448,43 @@ async def test_a_socket_whose_name_is_too_long_is_no_daemon(tmp_path: Path) -> N
         assert (feed.phase, running.done()) == ("away", False)
     finally:
         running.cancel()
+
+
+async def test_a_clock_that_is_set_back_stops_nothing(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1), job(2)], size=(120, 30)) as on:
+        await on.press("j", "j", "k")
+        on.clock.wall -= 3_600
+        on.daemon.tell("doubted", 2, state="in_doubt", error=failure())
+        await on.until(lambda: on.rows() == [2, 1], "in its place")
+        await on.pilot.pause(0.1)
+        on.clock.wall += 1
+        on.app.wake()
+        await on.sees("attempts")
+        await on.daemon.stop()
+        on.clock.wall -= 3_600
+        await on.sees("stale 0 s")
+
+
+async def test_an_editor_that_cant_be_started_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
+    edited, said = await edit(1, tmp_path / "s")
+    assert not edited
+    assert said.startswith("not edited: ")
+
+
+async def test_a_frozen_list_of_events_says_why_its_level_stays(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1)]) as on:
+        await on.press("3", "z", "l")
+        await on.sees("the view is frozen: z lets it go on")
+        assert "level:" not in on.text()
+
+
+async def test_at_a_level_the_listed_events_are_told_from_the_kept(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1, state="generating")]) as on:
+        await on.press("3")
+        on.daemon.tell("polled", 1, progress=0.5)
+        await on.sees("1 of 1 kept")
+        await on.press("l")
+        await on.sees("0 events listed, 1 of 1 kept")

@@ -72,7 +72,9 @@ async def test_u_pauses_until_a_time_and_refuses_what_is_none(tmp_path: Path) ->
 async def test_the_sheet_of_a_provider_lists_its_last_errors(tmp_path: Path) -> None:
     async with stage(tmp_path, [job(1, state="generating")], size=(160, 48)) as on:
         on.daemon.tell("poll_failed", 1, errors_consecutive=1, error=failure())
-        await on.press("2", "j")
+        await on.press("2")
+        await on.sees("veo")
+        await on.press("j")
         await on.sees("last errors")
         await on.sees("Gateway Time-out")
 

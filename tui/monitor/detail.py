@@ -41,6 +41,8 @@ class Detail:
         if number != self._number:
             self._number, self._since, self._asked_at = number, now, 0.0
             self.whole, self.sentence = None, ""
+        self._since = min(self._since, now)  # the clock may be set back
+        self._asked_at = min(self._asked_at, now)
         if job is None or self._asking or now - self._since < REST_S:
             return False
         age_s = now - self._asked_at

@@ -13,11 +13,14 @@ async def edit(number: int, socket: Path) -> tuple[bool, str]:
 
     It takes as long as the person does: nothing here waits less.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tui.cli", "edit", str(number), "--socket", str(socket)),
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "EDITOR": os.environ.get("EDITOR") or "vi"},
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tui.cli", "edit", str(number), "--socket", str(socket)),
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "EDITOR": os.environ.get("EDITOR") or "vi"},
+        )
+    except OSError as error:
+        return False, clean(f"not edited: {error}")
     _, said = await process.communicate()
     lines = said.decode(errors="replace").strip().splitlines()
     return process.returncode == 0, clean("; ".join(lines))

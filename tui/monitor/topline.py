@@ -22,7 +22,7 @@ def link_cell(feed: Feed, now: float, *, missed: int | None) -> Cell:
     if feed.phase == "reading":
         return Cell(f"{AWAY} reading {counted(feed.read, 'job')}", "cyan")
     if feed.lost_at is not None:
-        return Cell(f"{AWAY} stale {now - feed.lost_at:.0f} s: {feed.problem}", "yellow")
+        return Cell(f"{AWAY} stale {max(0.0, now - feed.lost_at):.0f} s: {feed.problem}", "yellow")
     return Cell(f"{AWAY} {feed.problem or 'connecting'}", "yellow")
 
 

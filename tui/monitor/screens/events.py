@@ -27,7 +27,7 @@ from tui.monitor.symbols import CURSOR, RULE
 from tui.monitor.widgets.entry import Entry
 from tui.monitor.widgets.grid import Grid
 from tui.monitor.widgets.lines import Fixed, Line
-from tui.text import Cell, clean, width, wrap
+from tui.text import Cell, clean, counted, width, wrap
 
 DETAIL_LINES_MAX = 5
 
@@ -156,7 +156,9 @@ class EventsScreen(Frame):
         follow = "following" if table.following else "standing still: f follows"
         look = f"   find: {clean(self.wanted)}" if self.wanted else ""
         level = "" if self.level == "all" else f"   level: {self.level}"
-        kept = f"{len(table.entries):,} of {self.monitor.board.entries_total:,} kept "
+        known = self.monitor.board
+        listed = "" if self.level == "all" else f"{counted(len(table.entries), 'event')} listed, "
+        kept = f"{listed}{len(known.entries):,} of {known.entries_total:,} kept "
         room = self.size.width - width(follow + level + look) - width(kept) - 1
         return Cell(f" {follow}{level}{look}"), Cell(" " * max(0, room)), Cell(kept, "dim")
 
@@ -173,6 +175,9 @@ class EventsScreen(Frame):
 
     def action_level(self) -> None:
         """List all, then all but progress, then only trouble."""
+        if self.monitor.frozen is not None:
+            self.monitor.say("the view is frozen: z lets it go on", "yellow")
+            return
         self.level = LEVELS[(LEVELS.index(self.level) + 1) % len(LEVELS)]
         self.monitor.wake()
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 STILL_S = 2.0
 """The order is left alone while the cursor was moved less than this ago."""
 STREAM_S = 0.25
+NOBODY_THERE = " start genqd: the jobs appear by themselves"
 
 
 def _notable(entries: "Sequence[Told]") -> "Iterator[Told]":
@@ -99,7 +100,7 @@ class JobsScreen(Acting):
         app, table = self.monitor, self.table
         if app.arranging or not (app.board.dirty or app.view.unsettled):
             return
-        if (still_s := now - table.touched_at) < STILL_S:
+        if 0 <= (still_s := now - table.touched_at) < STILL_S:  # below 0: the clock was set back
             app.wake_in(STILL_S - still_s)
             return
         rows = app.view.follow(app.board.dirty, now)
@@ -125,9 +126,7 @@ class JobsScreen(Acting):
     def _nothing(self) -> str:
         app = self.monitor
         if not app.board.snapshots:
-            return (
-                "" if app.feed.phase == "reading" else " start genqd: the jobs appear by themselves"
-            )
+            return NOBODY_THERE if app.feed.phase == "away" else ""
         if app.board.jobs and self.query_text:
             return " no job matches: esc clears the filter"
         return " no jobs yet: genq add PROVIDER --prompt TEXT"
@@ -247,7 +246,7 @@ class JobsScreen(Acting):
         self.narrow(event.text)
 
     def on_entry_submitted(self, event: Entry.Submitted) -> None:
-        """Keep the filter, if it is one: with a word left out it would list more than was meant."""
+        """Keep it, if it is one: with a word left out it would list more than was meant."""
         if self.narrow(event.text):
             self._close_filter()
 
@@ -266,9 +265,7 @@ class JobsScreen(Acting):
         self.monitor.wake()
 
     def narrow(self, text: str) -> bool:
-        """Have only the jobs that the query holds for. Of a text that is no query, what is wrong
-        is told, the words before the last are taken, and False is answered.
-        """
+        """List what the query holds for; of what is none, say why, and leave its last word out."""
         app, whole = self.monitor, True
         if text == self.query_text:
             return True

@@ -84,7 +84,7 @@ class ProvidersScreen(Frame):
     def draw_body(self, now: float) -> None:
         """Rows and the sheet; the latencies are read again now and then."""
         app = self.monitor
-        if app.feed.live and now - self._read_at > FRESH_S:
+        if app.feed.live and not 0 <= now - self._read_at <= FRESH_S:
             self._read_at = now
             self.run_worker(app.feed.refresh_providers(), exit_on_error=True)
         if app.frozen is None:
