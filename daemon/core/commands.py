@@ -27,7 +27,7 @@ from daemon.core.job import (
 from daemon.core.judge import Moment
 from daemon.core.outcomes import Accepted
 from daemon.core.policy import Policy
-from daemon.core.resolving import attached
+from daemon.core.resolving import attached, paid_again, written_off
 from daemon.core.times import At
 
 Events = tuple[Event, ...]
@@ -250,21 +250,9 @@ def _resolved(job: Job, asked: Resolve, policy: Policy, now: float, by: str | No
             found = Accepted(asked.remote_id, intent.target)
             return attached(job, intent, found, policy, now, by=by)
         case "pay-again":
-            queued = Queued("requeued", None, intent)
-            detail = "sent once more with the same key"
-            return to_queue(job, "resolved", now, queued, "interrupted", by=by, detail=detail)
+            return paid_again(job, intent, now, by=by)
         case "write-off":
-            return change(
-                job,
-                "resolved",
-                now,
-                "failed",
-                Finished(),
-                by=by,
-                finished_at=now,
-                detail="written off: whether it was billed stays unknown",
-                **ended(job, now, "written-off", job.error),
-            )
+            return written_off(job, now, by=by)
         case never:
             assert_never(never)
 

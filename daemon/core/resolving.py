@@ -3,9 +3,9 @@
 from typing import Any
 
 from daemon.core import stages
-from daemon.core.changes import change, record
+from daemon.core.changes import change, ended, record, to_queue
 from daemon.core.events import Event
-from daemon.core.job import Downloading, Generating, InDoubt, Intent, Job
+from daemon.core.job import Downloading, Finished, Generating, InDoubt, Intent, Job, Queued
 from daemon.core.outcomes import Accepted, Outcome, Ready
 from daemon.core.policy import IllegalOutcomeError, Policy
 from daemon.core.submitting import accepted
@@ -56,6 +56,41 @@ def attached(
         stages=stages.begin(job.stages, now, "generate", job.attempt),
         attempt_record=record(job, remote_id=answer.remote_id, accepted_at=now),
         detail=f"attached to {answer.remote_id}",
+        **fields,
+    )
+
+
+def paid_again(job: Job, intent: Intent, now: float, **fields: Any) -> Event:
+    """The request of `intent` is sent once more, with the key that it had.
+
+    >>> doubt = InDoubt(Intent(1, "k", "http://a", "", 5.0))
+    >>> job = Job(id=1, provider="m", created_at=0.0, updated_at=0.0, state="in_doubt", work=doubt)
+    >>> paid_again(job, doubt.intent, 6.0).state
+    'queued'
+    """
+    queued = Queued("requeued", None, intent)
+    detail = "sent once more with the same key"
+    return to_queue(job, "resolved", now, queued, "interrupted", detail=detail, **fields)
+
+
+def written_off(job: Job, now: float, **fields: Any) -> Event:
+    """Nobody looks for the task any more; whether it was billed stays unknown.
+
+    >>> doubt = InDoubt(Intent(1, "k", "http://a", "", 5.0))
+    >>> job = Job(id=1, provider="m", created_at=0.0, updated_at=0.0, state="in_doubt", work=doubt)
+    >>> written_off(job, 6.0).state
+    'failed'
+    """
+    detail = "written off: whether it was billed stays unknown"
+    return change(
+        job,
+        "resolved",
+        now,
+        "failed",
+        Finished(),
+        finished_at=now,
+        detail=detail,
+        **ended(job, now, "written-off", job.error),
         **fields,
     )
 
