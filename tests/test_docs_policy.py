@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 
 from daemon import commands_config
-from daemon.assembly import engine_rules
+from daemon.assembly import engine_rules, script_problems
 from daemon.config import ConfigError, Ground, parse
 from daemon.configuration.rules import FIELDS
 from daemon.core.explain import Scene, why
@@ -194,7 +194,10 @@ def test_the_printed_list_is_the_one_that_the_command_prints(tmp_path: Path) -> 
     file.write_text(example)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        assert commands_config.check(file, engine_rules, environ={}, cwd=tmp_path) == 0
+        assert (
+            commands_config.check(file, engine_rules, script_problems, environ={}, cwd=tmp_path)
+            == 0
+        )
     printed = out.getvalue().splitlines()
     (shown,) = blocks("text")
     places = [printed.index(line) for line in shown.splitlines()]

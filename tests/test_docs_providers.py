@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from daemon import commands_config
-from daemon.assembly import REAL, engine_class, engine_rules
+from daemon.assembly import REAL, engine_class, engine_rules, script_problems
 from daemon.config import Ground, parse, template
 from daemon.core.faults import SHARED
 from daemon.core.policy import Limits
@@ -88,7 +88,7 @@ def test_every_section_of_the_page_works(kind: str, text: str, tmp_path: Path) -
     (tmp_path / "workflows" / "portrait.json").write_text(json.dumps(GRAPH))
     file = tmp_path / "config.toml"
     file.write_text(text)
-    assert commands_config.check(file, engine_rules, environ={}, cwd=tmp_path) == 0
+    assert commands_config.check(file, engine_rules, script_problems, environ={}, cwd=tmp_path) == 0
     (section,) = parse(text, Ground(file, tmp_path, tmp_path)).config.providers.values()
     assert section.engine == kind
     if kind != "mock":
