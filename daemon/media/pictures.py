@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from daemon.media import fitting
 from daemon.media.fitting import PictureError, PictureLimits, check_pixels
-from daemon.media.sniff import PICTURES, read_head, sniff
+from daemon.media.sniff import PICTURES, read_head, seems_whole, sniff
 from daemon.media.worker import Worker, WorkerDiedError, WorkerHungError
 
 __all__ = ["Fitted", "PictureError", "PictureLimits", "PicturePool", "PoolClosedError"]
@@ -236,6 +236,8 @@ def _inspect(path: Path, limits: PictureLimits) -> Fitted | None:
     too_large = size > limits.max_bytes or max(found.width, found.height) > limits.max_side
     if too_large or found.mime not in limits.types:
         return None
+    if not seems_whole(path, found.mime):
+        return None  # half a picture costs as much: a worker decodes it, or refuses it
     return Fitted(path, found.mime, found.width, found.height, size, scaled=False)
 
 

@@ -3,6 +3,7 @@
 Every function is pure, takes any bytes and never raises: what arrives may be cut or hostile.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ HEAD_BYTES_MAX = 4 * 1024 * 1024
 long (a thumbnail, a colour profile, a signed history)."""
 PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp"})
 """Types of picture that are taken from clients and decoded; of each the header gives the size."""
+TAIL_BYTES_MAX = 4_096
+"""Bytes at the end of a picture that are looked at."""
 _SEGMENTS_MAX = 4_096
 """Segments of a JPEG walked over in search of its size."""
 
@@ -50,6 +53,30 @@ def read_head(path: Path) -> bytes:
     """The first bytes of a file, at most `HEAD_BYTES_MAX`. Blocks; raises OSError."""
     with path.open("rb") as file:
         return file.read(HEAD_BYTES_MAX)
+
+
+def seems_whole(path: Path, mime: str) -> bool:
+    """Whether the picture in `path`, of type `mime`, has the end that its format gives it: one that
+    was cut has not. What is said after that end is no harm. Blocks; raises OSError.
+    """
+    with path.open("rb") as file:
+        start = file.read(8)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL_BYTES_MAX))
+        tail = file.read()
+    match mime:
+        case "image/png":
+            return b"IEND" in tail
+        case "image/jpeg":
+            return b"\xff\xd9" in tail
+        case "image/gif":
+            return b";" in tail[-1:]
+        case "image/webp":
+            return _little(start[4:8]) + 8 <= size
+        case "image/bmp":
+            return _little(start[2:6]) <= size
+        case _:
+            return True
 
 
 def _starts(*magics: bytes, at: int = 0) -> Callable[[bytes], bool]:

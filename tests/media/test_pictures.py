@@ -188,6 +188,27 @@ async def test_a_refused_picture_starts_no_worker(tmp_path: Path, picture: Path)
     await pool.close()
 
 
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP"])
+async def test_half_a_picture_is_refused_however_small(
+    pool: PicturePool, tmp_path: Path, form: str
+) -> None:
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    Image.effect_noise((90, 90), 80).convert("RGB").save(whole, form)
+    assert (await pool.fit(whole, PictureLimits())).path == whole
+    half.write_bytes(content(whole)[: whole.stat().st_size // 2])
+    with pytest.raises(PictureError, match=r"can't be decoded|is damaged"):
+        await pool.fit(half, PictureLimits())
+
+
+async def test_words_behind_a_pictures_end_are_no_harm(pool: PicturePool, tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    for form in ("PNG", "JPEG", "WEBP", "BMP"):
+        Image.effect_noise((90, 90), 80).convert("RGB").save(odd, form)
+        with odd.open("ab") as file:
+            file.write(b"made with care")
+        assert (await pool.fit(odd, PictureLimits())).path == odd
+
+
 async def test_an_undecodable_picture_is_refused_and_the_pool_goes_on(
     pool: PicturePool, picture: Path, tmp_path: Path
 ) -> None:
