@@ -136,19 +136,19 @@ class Progress:
             )
         url = URL(f"{target}/ws?{urlencode({'clientId': client_id})}", encoded=True)
         try:
-            async with (
-                asyncio.timeout(self._limits.generate_timeout_s),
-                self._session.ws_connect(
-                    url,
-                    headers=self._headers,
-                    proxy=self._proxy,
-                    heartbeat=HEARTBEAT_S,
-                    max_msg_size=FRAME_BYTES_MAX,
-                ) as socket,
-            ):
-                async for frame in socket:
-                    if frame.type is WSMsgType.TEXT:
-                        tally.hear(_parsed(frame.data))
+            async with asyncio.timeout(self._limits.generate_timeout_s):
+                async with asyncio.timeout(self._limits.poll_timeout_s):
+                    socket = await self._session.ws_connect(
+                        url,
+                        headers=self._headers,
+                        proxy=self._proxy,
+                        heartbeat=HEARTBEAT_S,
+                        max_msg_size=FRAME_BYTES_MAX,
+                    )
+                async with socket:
+                    async for frame in socket:
+                        if frame.type is WSMsgType.TEXT:
+                            tally.hear(_parsed(frame.data))
         except FAILURES:
             return
 

@@ -817,6 +817,17 @@ async def test_a_socket_follows_no_redirect_for_its_headers_may_be_secret(
         assert other.seen == []
 
 
+async def test_a_socket_that_never_opens_is_given_up_and_opened_again(
+    vendor: ComfyUIServer,
+) -> None:
+    vendor.will("socket", silent())
+    progress = Progress(settings_of(vendor.origin, limits=HASTY))
+    spot = Spot(task_of(1), "", running=True, nodes=frozenset("1"))
+    # Each look opens it if nobody listens any more.
+    await until(lambda: progress.of(spot, target=vendor.origin) or vendor.sockets)
+    await progress.close()
+
+
 async def test_no_more_than_so_many_runs_are_listened_to() -> None:
     progress = Progress(settings_of(DEAD))
     for number in range(SOCKETS_MAX + 8):
