@@ -185,9 +185,10 @@ class IoPerformer:
     async def _poll(
         self, job: Job, provider: Provider, engine: Engine, remote: Remote, at: float
     ) -> Outcome:
+        await self._until(at)
+        now = self._clock.now()  # its turn is taken only now: a slow watch keeps nobody waiting
         spaced = self._book.gate(job.provider).polls_spaced_until or 0.0
-        now = self._clock.now()
-        due = max(at, provider.poll_pace.take(max(now, at)))
+        due = provider.poll_pace.take(now)
         if spaced > now:
             due = max(due, spaced + provider.policy.limits.poll_interval_s * self._clock.jitter())
         await self._until(due)

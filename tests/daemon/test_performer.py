@@ -1,5 +1,6 @@
 """What a request is made of: the defaults that apply, pictures of a type that is taken."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -9,17 +10,18 @@ import msgspec
 import pytest
 from PIL import Image as Drawing
 
-from daemon.core.effects import Prepare, Submit
-from daemon.core.job import Image, Intent, Job
-from daemon.core.outcomes import Accepted, Fault, Prepared
-from daemon.core.policy import Policy
+from daemon.core.effects import Poll, Prepare, Submit
+from daemon.core.gate import Gate
+from daemon.core.job import Image, Intent, Job, Remote
+from daemon.core.outcomes import Accepted, Fault, Outcome, Pending, Prepared
+from daemon.core.policy import Limits, Policy
 from daemon.engines.engine import Problem, Request
 from daemon.media.downloads import Filing
 from daemon.media.inputs import InputStore
 from daemon.media.pictures import PictureLimits, PicturePool
 from daemon.performer import IoPerformer
 from daemon.providers import Provider
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import settle
 from tests.fakes.shell import Shell
 
 JPEG_ONLY = frozenset({"image/jpeg"})
@@ -31,6 +33,7 @@ class Vendor:
     def __init__(self, types: frozenset[str] | None) -> None:
         self.types = types
         self.requests: list[Request] = []
+        self.polled: list[str] = []
 
     def check(self, prompt: str, params: Mapping[str, Any], images: int) -> list[Problem]:
         del prompt, images
@@ -48,6 +51,11 @@ class Vendor:
         self.requests.append(request)
         return Accepted(key, target)
 
+    async def poll(self, remote_id: str, *, target: str) -> Pending:
+        del target
+        self.polled.append(remote_id)
+        return Pending()
+
 
 async def _room() -> None:
     """There is enough."""
@@ -60,20 +68,29 @@ class Bench:
         self.inputs = InputStore(folder / "inputs")
         self.pool = PicturePool(1, folder / "cache")
         self.folder = folder
+        self.shell = Shell({})
 
-    def performer(self, vendor: Vendor, **defaults: Any) -> IoPerformer:
-        """One that works for `vendor`, in a section with these defaults."""
+    def poll(self, performer: IoPerformer, remote_id: str, after_s: float) -> asyncio.Task[Outcome]:
+        """A look at a task, due in `after_s` seconds."""
+        at = self.shell.clock.now() + after_s
+        look = Poll(Remote("k", "https://vendor.test", remote_id, 0.0, at), at)
+        return asyncio.get_running_loop().create_task(performer.perform(JOB, look))
+
+    def performer(
+        self, vendor: Vendor, limits: Limits | None = None, **defaults: Any
+    ) -> IoPerformer:
+        """One that works for `vendor`, in a section with these limits and defaults."""
         provider = Provider(
             "p",
             kind="jiekou",
             engine=vendor,  # type: ignore[arg-type]  # polls and downloads aren't reached
-            policy=Policy(),
+            policy=Policy(limits=limits or Limits()),
             params=defaults,
             pictures=PictureLimits(),
         )
         return IoPerformer(
-            book=Shell({}).book,
-            clock=FakeClock(),
+            book=self.shell.book,
+            clock=self.shell.clock,
             inputs=self.inputs,
             pictures=self.pool,
             filing=Filing(self.folder / "outputs"),
@@ -135,3 +152,32 @@ async def test_what_is_no_longer_at_hand_may_have_been_sent(bench: Bench) -> Non
     outcome = await bench.performer(vendor).perform(JOB, sent)
     assert isinstance(outcome, Fault)
     assert (outcome.phase, outcome.effect, vendor.requests) == ("submit", "unknown", [])
+
+
+async def test_a_slow_watch_takes_its_turn_when_it_is_due_and_keeps_nobody_waiting(
+    bench: Bench,
+) -> None:
+    vendor = Vendor(None)
+    performer = bench.performer(vendor, Limits(polls_per_minute=60))
+    looks = [bench.poll(performer, "watched", 300.0), bench.poll(performer, "dropped", 200.0)]
+    await settle()
+    looks.pop().cancel()
+    looks += [bench.poll(performer, "a", 10.0), bench.poll(performer, "b", 10.0)]
+    await bench.shell.run(10.5)
+    assert vendor.polled == ["a"]
+    await bench.shell.run(1.0)
+    assert vendor.polled == ["a", "b"]
+    await bench.shell.run(290.0)
+    assert vendor.polled == ["a", "b", "watched"]
+    await asyncio.gather(*looks)
+
+
+async def test_a_look_that_waits_is_spaced_by_what_another_was_told_meanwhile(bench: Bench) -> None:
+    vendor = Vendor(None)
+    look = bench.poll(bench.performer(vendor), "a", 10.0)
+    await bench.shell.run(5.0)
+    bench.shell.book.gates["p"] = Gate(polls_spaced_until=bench.shell.clock.now() + 60.0)
+    await bench.shell.run(50.0)
+    assert vendor.polled == []
+    await bench.shell.run(20.0)
+    assert (await look, vendor.polled) == (Pending(), ["a"])

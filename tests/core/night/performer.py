@@ -83,12 +83,11 @@ class NightPerformer:
     async def _poll(self, job: Job, vendor: FakeVendor, effect: Poll) -> Outcome:
         """As daemon/performer.py: not before it is due, and later while polls are spaced out."""
         night = self.night
+        await self._until(effect.at)
         spaced = night.gate(job.provider).polls_spaced_until or 0.0
-        due = effect.at
         if spaced > night.clock.now():
             interval_s = night.providers[job.provider].policy.limits.poll_interval_s
-            due = max(due, spaced + interval_s * night.clock.jitter())
-        await self._until(due)
+            await self._until(spaced + interval_s * night.clock.jitter())
         least_s = night.least_interval_s[job.provider]
         night.auditor.polled(job.id, effect.remote, night.clock.now(), least_s)
         await night.clock.sleep(between(night.chance, 0.01, 2.0))
