@@ -14,7 +14,7 @@ import msgspec
 from daemon.core.events import Event
 from daemon.core.explain import Scene
 from daemon.core.gate import Gate, on_the_way
-from daemon.core.job import FINISHED, Job, Stage, live_remote
+from daemon.core.job import FINISHED, Held, Job, Stage, live_remote
 from daemon.core.machine import evolve
 from daemon.core.quantiles import Window
 from daemon.core.schedule import Backlog, Slots
@@ -104,6 +104,7 @@ class Book:
             for job in self.jobs.values()
             if job.state == "in_doubt"
             or (job.state in ("held", "failed", "cancelled") and live_remote(job) is not None)
+            or (isinstance(job.work, Held) and job.work.resend is not None)
         ]
 
     # ---- writing ----

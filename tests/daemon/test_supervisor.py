@@ -238,6 +238,19 @@ async def test_paying_again_sends_the_same_key_once_more() -> None:
     assert shell.attempt(1).key == key
 
 
+async def test_a_doubt_that_is_held_before_it_is_sent_again_is_still_told_as_uncollected() -> None:
+    shell = Shell(good(Submit=[LOST]))
+    shell.add()
+    await shell.run()
+    assert shell.book.uncollected() == [1]
+    shell.performer.gates["Prepare"] = asyncio.Event()
+    shell.supervisor.command(shell.job(1), Resolve("pay-again"), by="ana")
+    await shell.run()
+    shell.supervisor.command(shell.job(1), Hold(), by="ana")
+    await shell.run()
+    assert (shell.job(1).state, shell.book.uncollected()) == ("held", [1])
+
+
 async def test_stopping_waits_for_a_submit_and_keeps_its_answer() -> None:
     shell = Shell(good())
     shell.performer.gates["Submit"] = asyncio.Event()
