@@ -195,7 +195,7 @@ class App:
             reporter=reporter,
             listing=Listing(self._book, self._store, reporter, self._clock),
             intake=Intake(self._book, self._inputs, reporter, self._clock),
-            waiting=Waiting(book=self._book, clock=self._clock),
+            waiting=Waiting(book=self._book, clock=self._clock, providers=self._providers),
             clock=self._clock,
         )
         hub = Hub(journal=operations, clock=self._clock)

@@ -18,6 +18,7 @@ from daemon.core.job import FINISHED, Held, Job, Stage, live_remote
 from daemon.core.machine import evolve
 from daemon.core.quantiles import Window
 from daemon.core.schedule import Backlog, Slots
+from daemon.core.stages import just_ended
 from daemon.store.paid import line_of
 from daemon.store.port import Batch, JobStore
 
@@ -179,6 +180,12 @@ class Book:
                     picked.append(number)
         return picked
 
+    def leave_alone(self, job: int) -> None:
+        """Note that nobody works on `job` any more, and tell whoever waits for it."""
+        self.left_alone.add(job)
+        for callback in self._watchers:
+            callback(())
+
     async def durable(self) -> None:
         """Return when everything recorded so far is on disk. Raises StoreError if it can't be."""
         newest = self._newest
@@ -228,7 +235,7 @@ class Book:
         if before is None or before.name != job.name:
             self._name(None if before is None else before.name, job)
         self._count(before, job)
-        if before is not None and (stage := _ended(before, job)):
+        if before is not None and (stage := just_ended(before, job)):
             self._learn(job.provider, stage)
 
     def _name(self, was: str | None, job: Job) -> None:
@@ -276,14 +283,6 @@ class Book:
         if window is None:
             window = self.latencies[provider, stage.stage] = Window()
         window.add(stage.duration_s)
-
-
-def _ended(before: Job, job: Job) -> Stage | None:
-    """The stage that ended when `before` became `job`: the one that ran, unless it still does."""
-    if job.stages is before.stages or not before.stages or before.stages[-1].result != "running":
-        return None
-    last = job.stages[-1]
-    return job.stages[-2] if last.result == "running" else last
 
 
 def _folded(before: Job | None, event: Event) -> Job:

@@ -112,7 +112,7 @@ class Runner:
             outcome = await self._perform(job, effect)
             if outcome is not None:
                 self._settle(outcome)
-        self._book.left_alone.add(self.job)
+        self._book.leave_alone(self.job)
         log.error("job_left_alone", job=self.job, why="unexpected errors in a row; see above")
 
     def _leave(self, effect: Effect) -> None:

@@ -1,7 +1,7 @@
 """`genq wait`: until none of the jobs asked about can go on by itself."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from daemon.book import Book
@@ -18,9 +18,13 @@ OUTCOMES = ("succeeded", "failed", "cancelled")
 
 
 class Waiting:
-    """Everybody who waits for jobs. Woken by facts; looks only when something changed."""
+    """Everybody who waits for jobs. Woken by facts; looks only when something changed.
 
-    def __init__(self, *, book: Book, clock: Clock) -> None:
+    `providers` are those there are: nobody works on a job of another.
+    """
+
+    def __init__(self, *, book: Book, clock: Clock, providers: Container[str]) -> None:
+        self._providers = providers
         self._book = book
         self._clock = clock
         self._bells: set[asyncio.Event] = set()
@@ -101,7 +105,8 @@ class Waiting:
         return value
 
     def _stuck(self, job: Job, known: dict[int, bool]) -> bool:
-        """Whether `job` waits for a person, or for a job that will not succeed by itself.
+        """Whether `job` waits for a person, or for a job that will not succeed by itself, or nobody
+        works on it.
 
         Dependencies have no cycles, and `known` keeps each job's answer, so this ends. It walks
         with a list of its own: a chain may be longer than Python's stack.
@@ -111,6 +116,9 @@ class Waiting:
             current = path[-1]
             if current.id in known:
                 path.pop()
+                continue
+            if current.provider not in self._providers or current.id in self._book.left_alone:
+                known[current.id] = True
                 continue
             if current.state != "queued":
                 known[current.id] = current.state in STUCK

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from daemon.core.job import Stage, StageName, StageResult
+from daemon.core.job import Job, Stage, StageName, StageResult
 
 Stages = tuple[Stage, ...]
 STAGES_MAX = 200
@@ -39,3 +39,18 @@ def turn(stages: Stages, now: float, result: StageResult, stage: StageName, atte
     ['ok', 'running']
     """
     return begin(end(stages, now, result), now, stage, attempt)
+
+
+def just_ended(before: Job, after: Job) -> Stage | None:
+    """The stretch that ended when `before` became `after`: the one that ran, unless it still does.
+
+    >>> before = Job(id=1, provider="m", created_at=0.0, updated_at=0.0, stages=begin((), 1.0,
+    ...     "queue", 0))
+    >>> just_ended(before, before)
+    """
+    if after.stages is before.stages or not before.stages:
+        return None
+    if before.stages[-1].result != "running":
+        return None
+    last = after.stages[-1]
+    return after.stages[-2] if last.result == "running" else last
