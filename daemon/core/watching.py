@@ -34,7 +34,7 @@ def decide_watched(
     if not isinstance(work, Held | Finished) or work.remote is None:
         raise IllegalOutcomeError(job, outcome)
     remote = work.remote
-    over = at.now >= remote.accepted_at + policy.abilities.retention_s
+    over = at.now >= remote.accepted_at + policy.abilities.retention_s and not _ours(outcome)
     match outcome:
         case Interrupted():
             return ()
@@ -55,6 +55,11 @@ def decide_watched(
             return ()
         case _:
             raise IllegalOutcomeError(job, outcome)
+
+
+def _ours(outcome: Outcome) -> bool:
+    """Whether it is this machine that can't keep a result: that says nothing of the provider."""
+    return isinstance(outcome, Fault) and outcome.kind in ("local.nospace", "local.io")
 
 
 def _late_result(job: Job, remote: Remote, outcome: Ready, policy: Policy, now: float) -> Event:

@@ -14,6 +14,7 @@ from daemon.core.machine import next_effect
 from daemon.core.outcomes import (
     Absent,
     Accepted,
+    Fault,
     Interrupted,
     Outcome,
     Pending,
@@ -132,6 +133,16 @@ def test_the_watch_ends_with_the_retention_of_the_provider(job: Any, outcome: Ou
 
 def test_a_result_is_taken_even_after_the_retention() -> None:
     assert after(held(), Ready(RESULTS), FORGETTING).job.state == "downloading"
+
+
+@pytest.mark.parametrize("kind", ["local.nospace", "local.io"])
+def test_a_result_that_this_machine_can_not_keep_is_not_given_up_after_the_retention(
+    kind: str,
+) -> None:
+    full = Fault("download", kind, effect="accepted")
+    then = after(cancelled(Finished(READY_REMOTE)), full, FORGETTING)
+    assert then.types == ["download_failed"]
+    assert then.work.remote.results == RESULTS
 
 
 def test_an_uncollected_result_is_given_up_after_the_retention() -> None:
