@@ -255,6 +255,22 @@ async def test_a_group_of_failures_has_no_job_that_has_moved_on(tmp_path: Path) 
         await on.sees("2 veo failed")
 
 
+@pytest.mark.parametrize("key", ["h", "a", "plus", "minus"])
+async def test_a_key_that_asks_nothing_doesnt_act_on_marks_of_which_none_is_seen(
+    tmp_path: Path, key: str
+) -> None:
+    jobs = [job(1), job(2, state="held", reason="approval")]
+    async with stage(tmp_path, jobs) as on:
+        await on.press("G", "space", "slash", *"state:held", "enter")
+        await on.sees("1 marked (1 not listed)")
+        await on.press(key)
+        await on.sees("no marked job is listed")
+        assert on.daemon.acts == []
+        await on.press("u", key)
+        await on.until(lambda: on.daemon.acts, "asked")
+        assert on.daemon.acts[0].jobs == (2,)
+
+
 # ---- a filter that isn't what was typed ----
 
 
@@ -368,6 +384,19 @@ async def test_a_key_that_does_nothing_now_says_why(tmp_path: Path) -> None:
         await on.sees("stale")
         await on.press("c")
         await on.sees("cancel…: not now, what is shown is not live")
+
+
+async def test_what_is_said_is_said_to_its_end(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1)], size=(60, 20)) as on:
+        on.daemon.refuse[1] = f"it is {'very ' * 20}busy: wait, or cancel it"
+        await on.press("h")
+        await on.sees("wait, or cancel it")
+        await on.sees("filter: none")
+        keys = on.app.screen.query_one("#keys")
+        await on.until(lambda: keys.region.bottom == 20 and keys.size.height == 3, "room for it")
+        on.app.hush()
+        on.app.wake()
+        await on.until(lambda: keys.size.height == 1, "as before")
 
 
 async def test_a_home_that_isnt_there_is_told_and_ends_nothing(tmp_path: Path) -> None:

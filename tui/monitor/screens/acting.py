@@ -75,27 +75,36 @@ class Acting(Frame):
 
     def action_hold(self) -> None:
         """Hold the chosen jobs; if all of them are held, as far as is seen, release them."""
-        jobs, seen = self.chosen(), self.monitor.frozen or {}
+        jobs, seen = self._unasked("hold"), self.monitor.frozen or {}
         held = bool(jobs) and all(seen.get(job.id, job).state == "held" for job in jobs)
         self._do("release" if held else "hold", jobs)
 
     def action_approve(self) -> None:
         """Approve what was held for approval."""
-        self._do("approve", self.chosen())
+        self._do("approve", self._unasked("approve"))
 
     def action_raise(self) -> None:
         """Let the chosen jobs go before others."""
-        self.monitor.errands.reprioritize(self.chosen(), orders.PRIORITY_STEP)
+        self.monitor.errands.reprioritize(self._unasked("priority"), orders.PRIORITY_STEP)
 
     def action_lower(self) -> None:
         """Let others go before the chosen jobs."""
-        self.monitor.errands.reprioritize(self.chosen(), -orders.PRIORITY_STEP)
+        self.monitor.errands.reprioritize(self._unasked("priority"), -orders.PRIORITY_STEP)
+
+    def _unasked(self, what: str) -> list[Job]:
+        """The chosen jobs, if any of them is to be seen; else that is said, and there are none."""
+        jobs, view = self.chosen(), self.monitor.view
+        if not jobs:
+            self.monitor.say(f"{what}: there is no job here", "yellow")
+        elif self.under_cursor() not in jobs and view.unseen == len(view.marks):
+            way_out = "esc lists all, u takes the marks away"
+            self.monitor.say(f"{what}: no marked job is listed: {way_out}", "yellow")
+            return []
+        return jobs
 
     def _do(self, verb: "Verb", jobs: list[Job]) -> None:
-        if not jobs:
-            self.monitor.say(f"{verb}: there is no job here", "yellow")
-            return
-        self.monitor.errands.act(Act(verb=verb, jobs=tuple(job.id for job in jobs)))
+        if jobs:
+            self.monitor.errands.act(Act(verb=verb, jobs=tuple(job.id for job in jobs)))
 
     def action_resolve(self) -> None:
         """Decide about a job that may have been paid for."""

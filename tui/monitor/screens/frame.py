@@ -18,12 +18,13 @@ from tui.monitor.topline import count_cells, link_cell
 from tui.monitor.widgets.entry import Entry
 from tui.monitor.widgets.grid import Grid
 from tui.monitor.widgets.lines import CELLS_MIN, LINES_MIN, Fixed, Line, Lines, cramped
-from tui.text import Cell, counted, cut, width
+from tui.text import Cell, counted, cut, width, wrap
 
 if TYPE_CHECKING:
     from tui.monitor.app import Monitor
 
 PAUSES_SHOWN_MAX = 2
+SAID_LINES_MAX = 3
 SETTLED_S = 0.2
 """After the last of many resizes; some terminals lose characters meanwhile."""
 ALWAYS_SHOWN = frozenset({"help", "leave"})
@@ -256,12 +257,13 @@ class Frame(Screen[None]):
         wanted = (said, self.size.width, app.feed.live)
         if wanted == self._keys_of:
             return
-        self._keys_of = wanted
-        if said is None:
-            self.fixed("keys").show([self._keys()])
-            return
-        text = Cell(cut(f" {said.text}", self.size.width), said.style)
-        self.fixed("keys").show([Line((text,), "warning")])
+        self._keys_of, keys = wanted, self.fixed("keys")
+        lines = [self._keys()]
+        if said is not None:
+            told = wrap(said.text, self.size.width - 2)[:SAID_LINES_MAX]
+            lines = [Line((Cell(f" {line}", said.style),), "warning") for line in told]
+        keys.styles.height = len(lines)
+        keys.show(lines)
 
     def _keys(self) -> Line:
         """As many as there is room for."""
