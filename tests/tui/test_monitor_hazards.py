@@ -106,6 +106,21 @@ def test_what_was_billed_isnt_called_unpaid_though_it_has_no_remote_id() -> None
     assert asked.grave
 
 
+@pytest.mark.parametrize(("key", "verb"), [("h", "release"), ("a", "approve")])
+async def test_many_held_jobs_go_on_only_after_a_question(
+    tmp_path: Path, key: str, verb: str
+) -> None:
+    jobs = [job(n, state="held", reason="approval") for n in range(1, 26)]
+    async with stage(tmp_path, jobs) as on:
+        await on.press("space", "G", "ctrl+@", key)
+        await on.sees(f"{verb} 25 jobs?")
+        await on.sees("What isn't submitted yet goes to its provider, and costs.")
+        assert on.daemon.acts == []
+        await on.answer("2", "5", "y")
+        await on.until(lambda: on.daemon.acts, "asked")
+        assert on.daemon.acts[0].verb == verb
+
+
 # ---- keys that go where nobody looks ----
 
 

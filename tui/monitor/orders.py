@@ -82,6 +82,8 @@ def _money(jobs: Sequence[Job], verb: Verb) -> Cell:
             which = "It" if len(jobs) == 1 else f"{again} of {len(jobs)}"
             return Cell(f"{which} may have been paid for: a new attempt costs again.", "yellow")
         return Cell("A task that still lives goes on; anything else is submitted, and costs.")
+    if verb != "cancel":
+        return Cell("What isn't submitted yet goes to its provider, and costs.", "yellow")
     sent = sum(map(_sent, jobs))
     if not sent:
         return Cell("Not submitted: nothing is paid for.")

@@ -1,6 +1,7 @@
 """What screens with jobs can do to them: one place for the table's screen and a job's own."""
 
 from functools import partial
+from operator import is_
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -58,12 +59,16 @@ class Acting(Frame):
         from tui.monitor.screens.confirm import Confirm  # noqa: PLC0415  when it is first needed
 
         act = Act(verb=verb, jobs=tuple(job.id for job in jobs))
-        known = self.monitor.board
+        known, seen, asked = self.monitor.board, jobs, orders.question(verb, jobs)
 
         def again() -> orders.Question:
-            return orders.question(verb, [known.jobs.get(job.id, job) for job in jobs])
+            nonlocal seen, asked
+            now = [known.jobs.get(job.id, job) for job in jobs]
+            if not all(map(is_, now, seen)):
+                seen, asked = now, orders.question(verb, now)
+            return asked
 
-        self.app.push_screen(Confirm(again(), again), partial(self._act_if, act))
+        self.app.push_screen(Confirm(asked, again), partial(self._act_if, act))
 
     def _act_if(self, act: Act, agreed: bool | None) -> None:
         if agreed:
@@ -103,7 +108,9 @@ class Acting(Frame):
         return jobs
 
     def _do(self, verb: "Verb", jobs: list[Job]) -> None:
-        if jobs:
+        if len(jobs) > orders.UNASKED_MAX and verb != "hold":
+            self._confirm(verb, jobs)
+        elif jobs:
             self.monitor.errands.act(Act(verb=verb, jobs=tuple(job.id for job in jobs)))
 
     def action_resolve(self) -> None:
