@@ -16,9 +16,12 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daemon.core.suggest import shown
+
+if TYPE_CHECKING:
+    from daemon.config import Loaded
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "config.toml"
@@ -65,15 +68,21 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 
 
 @cache
-def _command() -> tuple[str, ...]:
-    """`genq`, for the checkout's own daemon, whatever others the environment knows of."""
+def _loaded() -> "Loaded | None":
+    """The checkout's configuration; None if it is bad: the daemon says what is wrong with it."""
     from daemon.config import ConfigError, Flags, load
 
-    genq = (sys.executable, "-m", "tui.cli")
     try:
-        return (*genq, "--socket", str(load(Flags(config=CONFIG), os.environ, ROOT).socket))
+        return load(Flags(config=CONFIG), os.environ, ROOT)
     except ConfigError:
-        return (*genq, "--config", str(CONFIG))  # the daemon says what is wrong with it
+        return None
+
+
+def _command() -> tuple[str, ...]:
+    """`genq`, for the checkout's own daemon, whatever others the environment knows of."""
+    loaded = _loaded()
+    where = ("--config", str(CONFIG)) if loaded is None else ("--socket", str(loaded.socket))
+    return (sys.executable, "-m", "tui.cli", *where)
 
 
 def _genq(*words: str) -> "subprocess.CompletedProcess[str]":
@@ -142,8 +151,15 @@ async def _watch() -> int:
         *_command(), "events", "--follow", "--after", "0", "--json", stdout=asyncio.subprocess.PIPE
     )
     loop = asyncio.get_running_loop()
+    caught: list[int] = []
+
+    def leave(number: int) -> None:
+        caught.append(number)
+        with contextlib.suppress(ProcessLookupError):
+            waiting.terminate()
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, waiting.terminate)
+        loop.add_signal_handler(number, leave, number)
     teller = Teller()
     telling = loop.create_task(teller.tell(following.stdout))
     stdout, _ = await waiting.communicate()
@@ -151,10 +167,14 @@ async def _watch() -> int:
         value: dict[str, list[int]] = json.loads(stdout)
         await teller.caught_up({job for ids in value.values() for job in ids})
         counts = ", ".join(f"{len(ids)} {name}" for name, ids in value.items() if ids)
-        print(f"{counts or 'nothing to do'}; the pictures are in {ROOT / 'outputs'}")
+        loaded = _loaded()
+        outputs = ROOT / "outputs" if loaded is None else loaded.config.daemon.output_dir
+        print(f"{counts or 'nothing to do'}; the pictures are in {outputs}")
     following.terminate()
     await following.wait()
     telling.cancel()
+    if caught:
+        return 128 + caught[0]
     return waiting.returncode if waiting.returncode in (0, 1) else 1
 
 
