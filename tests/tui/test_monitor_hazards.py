@@ -286,6 +286,22 @@ async def test_a_key_that_asks_nothing_doesnt_act_on_marks_of_which_none_is_seen
         assert on.daemon.acts[0].jobs == (2,)
 
 
+async def test_two_keys_of_one_burst_answer_a_dialog_once(tmp_path: Path) -> None:
+    async with stage(tmp_path, [job(1), job(2)]) as on:
+        await on.press("enter", "1", "s")
+        await on.sees("sort by: a letter")
+        for letter in "ia":
+            on.app.post_message(events.Key(letter, letter))
+        await on.sees("sort: id")
+        await on.press("c")
+        await on.sees("cancel 1 job?")
+        await on.answer()
+        for _ in range(3):
+            on.app.post_message(events.Key("y", "y"))
+        await on.until(lambda: on.daemon.acts, "asked")
+        assert isinstance(on.app.screen, JobsScreen)
+
+
 # ---- a filter that isn't what was typed ----
 
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Generic, TypeVar
 
 from textual import events
+from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen
 
 from tui.monitor.painting import TightCompositor
@@ -19,6 +20,7 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
     """A question over a screen."""
 
     AUTO_FOCUS = ""
+    _answered = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,6 +57,13 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
     @property
     def _early(self) -> bool:
         return asyncio.get_running_loop().time() < self._hears_at
+
+    def dismiss(self, result: Answer | None = None) -> AwaitComplete:
+        """Close with an answer. Of keys that came in one burst, only the first gives one."""
+        if self._answered:
+            return AwaitComplete()
+        self._answered = True
+        return super().dismiss(result)
 
     def takes(self, event: events.Key) -> bool:  # noqa: ARG002  dialogs say which they take
         """Take a key that means something here beside the bindings; whether it did."""
