@@ -101,6 +101,8 @@ def change_shown(verb: str, job: Job) -> str:
     match verb:
         case "cancel" if job.state == "cancelling":
             return f"cancelling {called}: the provider is being told"
+        case "cancel" if job.state == "in_doubt":
+            return f"{called} isn't sent again; whether its request arrived is in doubt as before"
         case "cancel":
             return f"cancelled {called}: {money_shown(job) or _MONEY['unknown']}"
         case "requeue" | "release" | "approve":

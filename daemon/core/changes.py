@@ -14,6 +14,7 @@ from daemon.core.job import (
     Failure,
     Finished,
     Held,
+    InDoubt,
     Intent,
     Job,
     Queued,
@@ -231,3 +232,17 @@ def to_held(
     line = stages.end(job.stages, now, "interrupted")
     work = Held(remote, resend)
     return change(job, "held", now, "held", work, reason=reason, stages=line, **fields)
+
+
+def to_doubt(job: Job, intent: Intent, now: float, **fields: Any) -> Event:
+    """A person has to say whether `intent` was accepted: nobody here can find out.
+
+    >>> job = Job(id=1, provider="mock", created_at=0.0, updated_at=0.0)
+    >>> event = to_doubt(job, Intent(1, "k", "http://a", "", 5.0), 6.0)
+    >>> event.state, event.billed
+    ('in_doubt', 'unknown')
+    """
+    line = stages.end(job.stages, now, "interrupted")
+    money = heavier(job.billed, "unknown")
+    work = InDoubt(intent)
+    return change(job, "doubted", now, "in_doubt", work, stages=line, billed=money, **fields)

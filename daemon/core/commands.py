@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct
 
 from daemon.core import stages
 from daemon.core.cancelling import to_cancelled
-from daemon.core.changes import change, ended, heavier, reopened, to_held, to_queue
+from daemon.core.changes import change, ended, heavier, reopened, to_doubt, to_held, to_queue
 from daemon.core.events import Event, EventType
 from daemon.core.job import (
     Cancelling,
@@ -117,6 +117,10 @@ def _said(by: str | None, reason: str) -> dict[str, Any]:
 def _cancel(job: Job, asked: Cancel, now: float, by: str | None) -> Event:
     fields = _said(by, asked.reason)
     match job.work:
+        case Queued(resend=Intent() as doubted) | Preparing(resend=Intent() as doubted):
+            return to_doubt(job, doubted, now, **fields)
+        case Held(resend=Intent() as doubted):
+            return to_doubt(job, doubted, now, **fields)
         case Queued() | Preparing() | Held(remote=None):
             return to_cancelled(job, now, "no", **fields)
         case Submitting(intent=intent, reconcile_at=at):

@@ -42,6 +42,7 @@ def _row(**edges: str) -> Row:
 TABLE: Mapping[State, Row] = {
     "queued": _row(
         started="preparing",
+        doubted="in_doubt",
         held="held",
         cancelled="cancelled",
         edited="queued",
@@ -51,6 +52,7 @@ TABLE: Mapping[State, Row] = {
         submitting="submitting",
         submit_failed="queued",
         interrupted="queued",
+        doubted="in_doubt",
         failed="failed",
         held="held",
         cancelled="cancelled",
@@ -102,6 +104,7 @@ TABLE: Mapping[State, Row] = {
         requeued="queued generating downloading",
         cancelling="cancelling",
         cancelled="cancelled",
+        doubted="in_doubt",
         edited="held",
         polled="held",
         rescued="downloading",

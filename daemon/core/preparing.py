@@ -8,7 +8,7 @@ from typing import assert_never
 import msgspec
 
 from daemon.core import stages
-from daemon.core.changes import change, counted, ended, to_failed, to_held, to_queue
+from daemon.core.changes import change, counted, ended, to_doubt, to_failed, to_held, to_queue
 from daemon.core.events import Event
 from daemon.core.gate import Gate, passes
 from daemon.core.job import (
@@ -131,6 +131,8 @@ def unsent(job: Job, intent: Intent, now: float) -> Event:
 def _prepare_failed(job: Job, work: Preparing, ruling: Ruling, at: Moment) -> Event:
     fields = counted(job, ruling.fault, ruling.rule)
     match ruling.verdict:
+        case Fail() if work.resend is not None:  # it can't be sent again; the doubt is what it was
+            return to_doubt(job, work.resend, at.now, **fields)
         case Fail():
             return to_failed(job, at.now, fields, billed="no")
         case Hold(reason):

@@ -16,6 +16,7 @@ from daemon.core.changes import (
     ended,
     heavier,
     record,
+    to_doubt,
     to_failed,
     to_held,
     to_queue,
@@ -26,7 +27,6 @@ from daemon.core.job import (
     Downloading,
     Failure,
     Generating,
-    InDoubt,
     Intent,
     Job,
     Queued,
@@ -266,11 +266,10 @@ def doubted(
         backoff = backoff_s(streak(job, "submit"), limits, jitter=at.jitter)
         wait = limits.poll_interval_s + backoff if again else 0.0
         return change(job, "doubted", now, "submitting", Submitting(intent, now + wait), **fields)
-    money = {"billed": heavier(job.billed, "unknown")}
     known = fault is not None and fault.effect == "accepted"
     if limits.on_unknown == "resubmit" and not intent.resent and not known:
         wait = backoff_s(streak(job, "submit"), limits, jitter=at.jitter)
         queued = Queued("backoff", now + wait, intent)
-        return to_queue(job, "doubted", now, queued, "retry", **money, **fields)
-    line = stages.end(job.stages, now, "interrupted")
-    return change(job, "doubted", now, "in_doubt", InDoubt(intent), stages=line, **money, **fields)
+        fields["billed"] = heavier(job.billed, "unknown")
+        return to_queue(job, "doubted", now, queued, "retry", **fields)
+    return to_doubt(job, intent, now, **fields)

@@ -126,9 +126,11 @@ class Auditor:
             self.keys[after.id].add(intent.key)
             self.owner[intent.key] = after.id
         if event.type == "doubted":
-            intent = getattr(before.work, "intent", None)
+            waiting = getattr(before.work, "resend", None)  # and isn't sent again after all
+            intent = waiting or getattr(before.work, "intent", None)
             assert isinstance(intent, Intent)
             self.doubted.add(intent.key)
+            self.allowed_again[intent.key] -= waiting is not None
             if isinstance(work, Queued) and work.resend is not None and not work.resend.resent:
                 self.allowed_again[intent.key] += 1
         if event.type in ("cancelling", "cancelled"):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import pytest
 
 from daemon.core.commands import Cancel
 from daemon.core.effects import Fetch, Lookup, Poll, Stop
-from daemon.core.job import Cancelling, Finished, Held, InDoubt, Job, Preparing, Queued
+from daemon.core.job import Cancelling, Finished, Held, InDoubt, Job
 from daemon.core.kinds import FOREIGN
 from daemon.core.machine import next_effect
 from daemon.core.outcomes import (
@@ -31,7 +29,6 @@ from tests.core.jobs import (
     OUTPUT,
     READY_REMOTE,
     REMOTE,
-    RESENT,
     RESULTS,
     TARGET,
     After,
@@ -62,13 +59,6 @@ def test_what_was_never_submitted_is_cancelled_at_once_and_unbilled(job: Job) ->
     assert then.types == ["cancelled"]
     assert (then.job.state, then.job.billed, then.job.by) == ("cancelled", "no", "ana")
     assert (then.job.finished_at, then.events[0].detail) == (NOW, "wrong prompt")
-
-
-@pytest.mark.parametrize("work", [Queued("requeued", None, RESENT), Preparing(RESENT)])
-def test_cancelling_a_doubt_that_was_to_be_sent_again_says_that_it_may_have_cost(work: Any) -> None:
-    make = queued if isinstance(work, Queued) else preparing
-    then = told(make(work, billed="unknown", attempt=1), Cancel())
-    assert (then.job.state, then.job.billed) == ("cancelled", "unknown")
 
 
 def test_a_submit_that_is_out_is_waited_for() -> None:

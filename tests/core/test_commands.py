@@ -18,7 +18,7 @@ from daemon.core.commands import (
     Resolve,
 )
 from daemon.core.effects import Fetch, Poll
-from daemon.core.job import Attempt, Finished, Held, Job, Preparing, Queued
+from daemon.core.job import Attempt, Finished, Held, InDoubt, Job, Preparing, Queued
 from daemon.core.machine import next_effect
 from daemon.core.outcomes import Fault, Picked, Prepared, Saved
 from tests.core.jobs import (
@@ -136,6 +136,24 @@ def test_the_record_of_a_refused_attempt_outlives_what_happens_in_the_queue() ->
     assert told(job, Cancel()).record == refused
     broken = Fault("prepare", "local.decode")
     assert after(after(job, Picked()).job, broken).record == refused
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        queued(Queued("requeued", None, RESENT)),
+        preparing(Preparing(RESENT)),
+        held(Held(None, RESENT), reason="operator"),
+    ],
+    ids=lambda job: job.state,
+)
+def test_a_doubt_that_is_not_sent_again_after_all_is_the_doubt_that_it_was(job: Job) -> None:
+    job = msgspec.structs.replace(job, billed="unknown")
+    then = told(job, Cancel("too dear"))
+    assert (then.types, then.job.state, then.work) == (["doubted"], "in_doubt", InDoubt(RESENT))
+    assert (then.job.billed, then.job.reason, then.job.finished_at) == ("unknown", None, None)
+    assert (then.job.by, then.events[0].detail) == ("ana", "too dear")
+    assert told(then.job, Resolve("attach", "r-9")).job.state == "generating"
 
 
 # ---- hold and release ----

@@ -6,7 +6,7 @@ import pytest
 
 from daemon.core.faults import Rule
 from daemon.core.gate import Closure, Gate
-from daemon.core.job import Failure, Preparing, Queued, Submitting
+from daemon.core.job import Failure, InDoubt, Preparing, Queued, Submitting
 from daemon.core.outcomes import Fault, Interrupted, Outcome, Pending, Picked, Prepared, Saved
 from daemon.core.policy import IllegalOutcomeError, Policy
 from tests.core.jobs import NOW, RESENT, TARGET, after, preparing, queued
@@ -118,14 +118,13 @@ def test_a_full_disk_sends_the_job_back_and_counts_no_error() -> None:
         (Rule(name="r", phase="prepare", do="resubmit", limit=2), "queued", 1),
         (Rule(name="r", phase="prepare", do="reconcile"), "queued", 1),
         (Rule(name="r", phase="prepare", do="pause"), "queued", 0),
-        (Rule(name="r", phase="prepare", do="fail"), "failed", 1),
+        (Rule(name="r", phase="prepare", do="fail"), "in_doubt", 1),
     ],
 )
 def test_a_rule_decides_about_a_failed_preparation(rule: Rule, state: str, errors: int) -> None:
     then = after(preparing(Preparing(RESENT)), broken(), Policy(rules=(rule,)))
     assert (then.job.state, then.job.errors_total) == (state, errors)
-    if state != "failed":
-        assert then.work.resend == RESENT
+    assert RESENT in (getattr(then.work, "resend", None), getattr(then.work, "intent", None))
 
 
 def test_a_preparation_waits_longer_after_each_failure() -> None:
@@ -153,3 +152,11 @@ def test_a_retried_job_keeps_its_place_in_the_timeline() -> None:
     then = after(preparing(), broken())
     assert [stage.result for stage in then.job.stages] == ["retry", "running"]
     assert then.job.stages[-1].stage == "queue"
+
+
+def test_a_doubt_that_cannot_be_prepared_again_stays_a_doubt() -> None:
+    job = preparing(Preparing(RESENT), billed="unknown")
+    then = after(job, Fault("prepare", "local.decode", message="no picture"))
+    assert (then.job.state, then.work, then.job.billed) == ("in_doubt", InDoubt(RESENT), "unknown")
+    assert then.job.error is not None
+    assert then.job.error.message == "no picture"
