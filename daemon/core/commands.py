@@ -161,9 +161,7 @@ def _requeue(job: Job, asked: Requeue, policy: Policy, now: float, by: str | Non
     fields = {**_said(by, asked.reason), "retries": 0, "errors_consecutive": 0}
     if remote is not None and not asked.fresh:
         return _resume(job, "requeued", remote, policy, now, **fields)
-    for name in ("finished_at", "started_at"):
-        if getattr(job, name) is not None:
-            fields[name] = None
+    fields |= {one: None for one in ("finished_at", "started_at") if getattr(job, one) is not None}
     if remote is not None:
         fields["billed"] = heavier(job.billed, "yes" if remote.results else "unknown")
     queued = Queued("requeued", None, None if asked.fresh else resend)

@@ -126,7 +126,12 @@ def test_an_edited_job_has_what_was_written(genq: Installation) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("priority", "priorty"), ("= 7", "= 70000"), ('"child"', "5"), ("prompt", "[")],
+    [
+        ("priority", "priorty"),
+        ("^priority = .*", "priority = 70000"),
+        ('"child"', "5"),
+        ("prompt", "["),
+    ],
 )
 def test_a_refused_edit_is_kept_and_its_path_told(genq: Installation, old: str, new: str) -> None:
     before = genq.json("show", "3")
