@@ -12,6 +12,7 @@ from daemon.core.events import Event
 from daemon.core.query import SORT_KEYS, parse_query
 from tests.fakes.socket_daemon import crowd, failure, job
 from tui.monitor.board import Board
+from tui.monitor.rows import layout
 from tui.monitor.view import CHUNK_JOBS, Sort, View
 
 if TYPE_CHECKING:
@@ -173,3 +174,9 @@ def test_a_long_list_is_built_in_steps_and_stands_until_the_last() -> None:
     steps = one.arrange(Sort("id", True), parse_query(""), NOW)
     assert sum(1 for _ in steps) == 3
     assert one.ids == before[::-1]
+
+
+def test_every_column_that_is_sorted_by_has_room_for_its_arrow() -> None:
+    slots = layout(200, id_cells=2, provider_cells=3).slots
+    cut = [slot.title for slot in slots if slot.sort and len(slot.title) >= slot.cells]
+    assert cut == []

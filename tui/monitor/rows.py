@@ -15,7 +15,7 @@ ERRORS_LOUD = 3
 TICKING_S_MAX = 600
 """An older job's age is told in minutes: nobody counts its seconds any more."""
 TEXT_CELLS_MIN = 8
-PROVIDER_CELLS = (8, 14)
+PROVIDER_CELLS = (9, 14)
 ROW_WIDTH_MIN = 60
 
 GLYPHS: Final[dict[State | str, str]] = {
@@ -63,7 +63,7 @@ def layout(cells: int, *, id_cells: int, provider_cells: int) -> Layout:
         (0, Slot("glyph", "", 1)),
         (0, Slot("state", "STATE", 12, sort="state")),
         (0, Slot("provider", "PROVIDER", max(low, min(high, provider_cells)), sort="provider")),
-        (76, Slot("attempt", "TRY", 3, right=True, sort="attempt")),
+        (76, Slot("attempt", "TRY", 4, right=True, sort="attempt")),
         (0, Slot("errors", "ERR", 5, right=True, sort="errors")),
         (66, Slot("age", "AGE", 6, right=True, sort="age")),
         (96, Slot("left", "LEFT", 6, right=True)),
