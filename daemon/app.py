@@ -13,37 +13,37 @@ from msgspec import UNSET, UnsetType
 
 from daemon import lock, logs, overrides
 from daemon.assembly import Assembler
-from daemon.binding import listen
 from daemon.book import Book
 from daemon.clock import Clock, SystemClock
 from daemon.config import Flags, Loaded
 from daemon.core.events import Event, EventType
+from daemon.desk.intake import Intake
+from daemon.desk.listing import Listing
+from daemon.desk.operations import Operations
+from daemon.desk.problems import Problems
+from daemon.desk.report import Reporter
+from daemon.desk.waiting import Waiting
 from daemon.engines.spool import Spool
 from daemon.gatekeeper import Gatekeeper
 from daemon.housekeeping import Housekeeper
-from daemon.hub import Hub
-from daemon.intake import Intake
 from daemon.journaling import log_events
-from daemon.listing import Listing
 from daemon.media.downloads import Filing
 from daemon.media.inputs import InputStore
 from daemon.media.pictures import PicturePool
 from daemon.moments import Moments
-from daemon.operations import Operations
 from daemon.performer import IoPerformer
-from daemon.problems import Problems
 from daemon.providers import Provider
 from daemon.redaction import Redactor
 from daemon.reload import Reloader
-from daemon.report import Reporter
-from daemon.server import Server
+from daemon.serving.binding import listen
+from daemon.serving.hub import Hub
+from daemon.serving.server import Server
 from daemon.space import Room
 from daemon.store.port import Loaded as Journal
 from daemon.store.port import StoreError
 from daemon.store.sqlite import SqliteStore
 from daemon.supervisor import Supervisor
 from daemon.systemd import Notifier
-from daemon.waiting import Waiting
 
 log = structlog.get_logger()
 JOBS_PER_PAGE = 2_000

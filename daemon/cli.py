@@ -145,9 +145,9 @@ def _said(error: Exception) -> str:
 def _run(args: argparse.Namespace) -> int:
     from daemon.app import App
     from daemon.assembly import AssemblyError
-    from daemon.binding import BindError
     from daemon.config import ConfigError, load
     from daemon.lock import LockHeldError
+    from daemon.serving.binding import BindError
     from daemon.store.port import StoreDamagedError, StoreError, StoreUnwritableError
 
     flags = _flags(args)

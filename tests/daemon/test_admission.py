@@ -4,14 +4,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from daemon.admission import Admission, Known, admit
 from daemon.core.commands import Edit
 from daemon.core.job import Image
 from daemon.core.policy import Policy
+from daemon.desk.admission import Admission, Known, admit
+from daemon.desk.weighing import check_rows, edit_problem
 from daemon.engines.engine import Problem
 from daemon.media.pictures import PictureLimits
 from daemon.providers import Provider, Shut
-from daemon.weighing import check_rows, edit_problem
 from daemon.wire.messages import Row
 
 

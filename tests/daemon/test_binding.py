@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.binding import BindError, TakenError, bind, inherit, listen
+from daemon.serving.binding import BindError, TakenError, bind, inherit, listen
 
 
 @pytest.fixture

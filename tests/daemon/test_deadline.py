@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from daemon.deadline import within
+from daemon.serving.deadline import within
 from tests.fakes.clock import FakeClock, settle
 
 

@@ -6,7 +6,7 @@ import pytest
 import structlog
 from msgspec import Struct
 
-from daemon.hub import BOUNDS, Bounds, Hub, Subscription
+from daemon.serving.hub import BOUNDS, Bounds, Hub, Subscription
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.desk import FakeDesk
 from tests.fakes.outlet import FakeOutlet

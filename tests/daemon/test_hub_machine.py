@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from daemon.core.job import STATES, Job
-from daemon.hub import Bounds, Hub, Subscription
+from daemon.serving.hub import Bounds, Hub, Subscription
 from daemon.wire.messages import Welcome
 from daemon.wire.session import ClientSession
 from tests.fakes.clock import FakeClock, settle

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from daemon.core.policy import Policy
+from daemon.desk.intake import Intake
+from daemon.desk.report import Reporter
 from daemon.engines.engine import Problem
-from daemon.intake import Intake
 from daemon.media.inputs import InputStore
 from daemon.media.pictures import PictureLimits
 from daemon.providers import Provider
-from daemon.report import Reporter
 from daemon.wire.messages import RequestError, Row
 from tests.fakes.clock import FakeClock
 from tests.fakes.shell import Shell

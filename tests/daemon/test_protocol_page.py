@@ -12,10 +12,10 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from daemon import adds, connection, hub, server
 from daemon.core import limits
 from daemon.core.events import Event, EventType
 from daemon.core.machine import TABLE
+from daemon.serving import adds, connection, hub, server
 from daemon.wire import messages
 from daemon.wire.messages import Act, ErrorCode
 from tests.core.auditor import Auditor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from daemon.core.commands import Cancel
 from daemon.core.explain import why
 from daemon.core.outcomes import Accepted, Stopped
-from daemon.report import Reporter
+from daemon.desk.report import Reporter
 from tests.fakes.shell import Shell
 
 

@@ -11,8 +11,9 @@ import pytest
 import structlog
 
 from daemon import __version__
-from daemon import answers as answers_module
-from daemon.connection import (
+from daemon.core.job import Job
+from daemon.serving import answers as answers_module
+from daemon.serving.connection import (
     CLOSE_S_MAX,
     HELLO_S_MAX,
     IN_FLIGHT_MAX,
@@ -20,8 +21,7 @@ from daemon.connection import (
     SEND_S_MAX,
     WAITS_MAX,
 )
-from daemon.core.job import Job
-from daemon.server import CONNECTIONS_MAX, STOP_S_MAX
+from daemon.serving.server import CONNECTIONS_MAX, STOP_S_MAX
 from daemon.wire import codec
 from daemon.wire.messages import (
     PART_BYTES_MAX,

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daemon.adds import UPLOADS_MAX, Add
 from daemon.core.limits import ADD_JOBS_MAX, IMAGE_BYTES_MAX
+from daemon.serving.adds import UPLOADS_MAX, Add
 from daemon.wire.messages import (
     PICTURE_CHUNK_BYTES,
     AddAbort,

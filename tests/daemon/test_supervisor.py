@@ -17,7 +17,7 @@ from daemon.core.outcomes import (
     Stopped,
 )
 from daemon.core.policy import Abilities, Limits
-from daemon.problems import Problems
+from daemon.desk.problems import Problems
 from daemon.store.port import Paid
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.performer import Answer

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from daemon.core.outcomes import Accepted
-from daemon.waiting import Waiting
+from daemon.desk.waiting import Waiting
 from daemon.wire.messages import Wait
 from tests.fakes.clock import settle
 from tests.fakes.shell import Shell

@@ -11,7 +11,7 @@ import msgspec
 
 from daemon.core.events import Event, apply
 from daemon.core.job import Job
-from daemon.hub import Hub
+from daemon.serving.hub import Hub
 from daemon.store.port import Line
 from daemon.wire import messages
 from daemon.wire.messages import refusal

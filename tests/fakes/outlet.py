@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from daemon.hub import GoneError
+from daemon.serving.hub import GoneError
 
 
 class FakeOutlet:

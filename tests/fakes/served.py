@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from daemon.binding import bind
-from daemon.hub import Hub
-from daemon.server import Server, user_name
+from daemon.serving.binding import bind
+from daemon.serving.hub import Hub
+from daemon.serving.server import Server, user_name
 from daemon.wire import codec
 from daemon.wire.messages import Hello, Request
 from tests.fakes.clock import FakeClock, settle

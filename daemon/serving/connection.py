@@ -10,11 +10,11 @@ from contextlib import suppress
 import structlog
 
 from daemon import __version__
-from daemon.answers import Answers
 from daemon.clock import Clock
-from daemon.deadline import within
-from daemon.desk import Desk
-from daemon.hub import GoneError, Hub
+from daemon.serving.answers import Answers
+from daemon.serving.deadline import within
+from daemon.serving.desk import Desk
+from daemon.serving.hub import GoneError, Hub
 from daemon.wire import codec
 from daemon.wire.codec import Problem
 from daemon.wire.messages import (

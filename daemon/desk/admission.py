@@ -13,8 +13,8 @@ from msgspec import Struct
 from daemon.core.job import Held, Image, Job, Queued, Stage
 from daemon.core.limits import JOB_IMAGE, check_total
 from daemon.core.suggest import did_you_mean
+from daemon.desk.weighing import Found, too_many
 from daemon.providers import Provider
-from daemon.weighing import Found, too_many
 from daemon.wire.messages import Row, RowProblem
 
 

@@ -10,7 +10,7 @@ from daemon.clock import Clock
 from daemon.core import explain
 from daemon.core.job import FINISHED, UNFINISHED, Job
 from daemon.core.query import Query, QueryError, matches, parse_query, sort_key
-from daemon.report import Reporter
+from daemon.desk.report import Reporter
 from daemon.store.port import JobStore, Line
 from daemon.wire import messages
 from daemon.wire.messages import refusal

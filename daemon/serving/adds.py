@@ -10,7 +10,7 @@ from typing import Any, assert_never
 import msgspec
 
 from daemon.core.limits import IMAGE_BYTES_MAX, check_total
-from daemon.desk import Desk
+from daemon.serving.desk import Desk
 from daemon.wire.messages import (
     AddAbort,
     AddBegin,

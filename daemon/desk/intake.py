@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from daemon import failpoints
-from daemon.admission import Known, admit
 from daemon.book import Book
 from daemon.clock import Clock
 from daemon.core.changes import added
+from daemon.desk.admission import Known, admit
+from daemon.desk.report import Reporter
+from daemon.desk.weighing import check_rows
 from daemon.media.inputs import InputError, InputStore
-from daemon.report import Reporter
-from daemon.weighing import check_rows
 from daemon.wire import messages
 from daemon.wire.messages import refusal
 

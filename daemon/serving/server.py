@@ -11,10 +11,10 @@ import structlog
 
 from daemon import failpoints
 from daemon.clock import Clock
-from daemon.connection import Connection
-from daemon.deadline import within
-from daemon.desk import Desk
-from daemon.hub import Hub
+from daemon.serving.connection import Connection
+from daemon.serving.deadline import within
+from daemon.serving.desk import Desk
+from daemon.serving.hub import Hub
 from daemon.wire import codec
 from daemon.wire.messages import ErrorBody
 

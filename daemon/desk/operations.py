@@ -26,19 +26,19 @@ from daemon.core.gate import Gate
 from daemon.core.job import Attempt, Job, label, live_remote, public
 from daemon.core.judge import close, gate_events, reopen
 from daemon.core.suggest import did_you_mean, shown
-from daemon.intake import Intake
-from daemon.listing import Listing
+from daemon.desk.intake import Intake
+from daemon.desk.listing import Listing
+from daemon.desk.report import Reporter
+from daemon.desk.waiting import Waiting
+from daemon.desk.weighing import edit_problem
 from daemon.providers import Provider
-from daemon.report import Reporter
 from daemon.supervisor import Supervisor
-from daemon.waiting import Waiting
-from daemon.weighing import edit_problem
 from daemon.wire import messages
 from daemon.wire.messages import refusal
 
 
 class Operations:
-    """Implements daemon.desk.Desk over the book and the supervisor."""
+    """Implements daemon.serving.desk.Desk over the book and the supervisor."""
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ import structlog
 from msgspec import Struct
 
 from daemon.clock import Clock
-from daemon.replay import Journal, replay
+from daemon.serving.replay import Journal, replay
 from daemon.store.port import Line
 from daemon.wire import codec
 

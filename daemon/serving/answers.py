@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from daemon.adds import Adds
 from daemon.clock import Clock
-from daemon.desk import Desk
-from daemon.hub import Hub, Outlet, Subscription
-from daemon.replay import replay
+from daemon.serving.adds import Adds
+from daemon.serving.desk import Desk
+from daemon.serving.hub import Hub, Outlet, Subscription
+from daemon.serving.replay import replay
 from daemon.wire import codec
 from daemon.wire.messages import (
     PART_BYTES_MAX,

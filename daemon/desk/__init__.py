@@ -1,0 +1,1 @@
+"""What the daemon does for its clients: takes jobs in, lists, explains, changes, waits."""
