@@ -16,9 +16,9 @@ from daemon.core.job import Result
 from daemon.core.outcomes import Absent, Accepted, Fault, Pending, Ready, Stopped
 from daemon.core.policy import Abilities
 from daemon.engines.answers import Dialect, Said, text_of
-from daemon.engines.comfyui_answers import Spot, results_of
+from daemon.engines.comfyui_answers import Spot, names_of, results_of
 from daemon.engines.comfyui_calls import PICTURE_TYPES, Calls
-from daemon.engines.comfyui_errors import RULES, failure_of, in_words, read_error
+from daemon.engines.comfyui_errors import NO_MEDIA, RULES, empty, failure_of, in_words, read_error
 from daemon.engines.comfyui_files import WorkflowFiles
 from daemon.engines.comfyui_progress import Progress
 from daemon.engines.comfyui_workflow import (
@@ -170,9 +170,9 @@ class ComfyUI:
                 return spot
             if spot is None:
                 end = await self._end(remote_id, target)
-                if isinstance(end, Ready) or (isinstance(end, Fault) and end.kind != FAILED):
-                    return end
-                return Stopped("no")
+                if isinstance(end, Fault) and (end.kind == FAILED or end.code == NO_MEDIA):
+                    return Stopped("no")
+                return Stopped("no") if isinstance(end, Absent) else end
             fault = await self._calls.stop(spot, target=target)
             if fault is not None:
                 return fault
@@ -274,12 +274,12 @@ class ComfyUI:
         results = results_of(entry, target)
         if results:
             return Ready(results)
-        message = "the run is over, but no node has saved anything: add one that does"
-        return self._verdict(Said(message=message))
+        return self._verdict(empty(names_of(entry)))
 
     def _verdict(self, said: Said) -> Fault:
+        kind = "provider.error" if said.code == NO_MEDIA else FAILED  # that run didn't fail
         return self._http.cleaned(
-            Fault("poll", FAILED, None, said.code, said.message, effect="accepted")
+            Fault("poll", kind, None, said.code, said.message, effect="accepted")
         )
 
 

@@ -1,6 +1,7 @@
 """What ComfyUI's queue and history say of a task (comfyui.md, "Poll" and "Results"). Pure."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -9,6 +10,15 @@ from yarl import URL
 
 from daemon.core.job import Result
 from daemon.engines.answers import text_of
+
+MEDIA = frozenset(
+    {"png", "apng", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic"}
+    | {"heif", "mp4", "m4v", "mov", "webm", "mkv", "avi", "ogv"}
+    | {"wav", "mp3", "m4a", "ogg", "oga", "opus", "flac", "glb"}
+)
+"""How the names of files end that can be results. Nodes save much else beside them: latents,
+captions, vector drawings, for which no folder of results has a place.
+"""
 
 
 class UnlikeError(Exception):
@@ -66,17 +76,30 @@ def named_by(answer: Mapping[str, Any], client_id: str) -> str | None:
 
 
 def results_of(entry: Mapping[str, Any], target: str) -> tuple[Result, ...]:
-    """Links to what the run has saved. Previews count only where nothing else was made.
+    """Links to the media that the run has saved. Previews count only where there are no others.
 
     >>> file = {"filename": "a b.png", "subfolder": "", "type": "output"}
     >>> results_of({"outputs": {"9": {"images": [file]}}}, "http://gpu/comfy")[0].url
     '/comfy/view?filename=a%20b.png&subfolder=&type=output'
     """
-    files = list(_files(entry.get("outputs")))
+    files = [one for one in _files(entry.get("outputs")) if _is_media(one["filename"])]
     saved = [one for one in files if one["type"] == "output"]
     prefix = URL(target).raw_path.rstrip("/")
     links = (f"{prefix}/view?{urlencode(one, quote_via=quote, safe='')}" for one in saved or files)
     return tuple(Result(link) for link in dict.fromkeys(links))
+
+
+def names_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """What every file of the run is called, whatever it holds.
+
+    >>> names_of({"outputs": {"9": {"latents": [{"filename": "a.latent"}], "text": ["a fox"]}}})
+    ('a.latent',)
+    """
+    return tuple(dict.fromkeys(one["filename"] for one in _files(entry.get("outputs"))))
+
+
+def _is_media(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower().removeprefix(".") in MEDIA
 
 
 def _files(outputs: Any) -> Iterator[dict[str, str]]:

@@ -1,6 +1,6 @@
 """ComfyUI's refusals and failed runs in words (comfyui.md, "Submit" and "Poll"), and its rules."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from daemon.core.faults import Rule
@@ -8,7 +8,10 @@ from daemon.core.suggest import shown
 from daemon.engines.answers import Said, text_of
 
 INTERRUPTED = "interrupted"
+NO_MEDIA = "no_media"
+"""Not ComfyUI's: the run succeeded, and nothing that it saved can be filed."""
 NODES_NAMED_MAX = 5
+FILES_NAMED_MAX = 5
 _OUT_OF_MEMORY = ("torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "OutOfMemoryError")
 
 RULES: tuple[Rule, ...] = (
@@ -29,6 +32,15 @@ RULES: tuple[Rule, ...] = (
             why="the server's memory is too small for it: ask for less, or free it, then requeue",
         )
         for number, code in enumerate(_OUT_OF_MEMORY, 1)
+    ),
+    Rule(
+        name="comfyui.no-media",
+        phase="poll",
+        code=NO_MEDIA,
+        do="hold",
+        reason="operator",
+        why="it stays in the server's output folder; for a result add a node to the workflow that "
+        "saves a picture or a clip, then `genq requeue --fresh`",
     ),
     Rule(
         name="comfyui.poll-404",
@@ -90,6 +102,21 @@ retry_after_s=None)
         if kind == "execution_interrupted":
             return Said(INTERRUPTED, f"interrupted at the server, at {node}")
     return Said(message="the server gave no reason")
+
+
+def empty(names: Sequence[str]) -> Said:
+    """Of a run that is over and has no results; `names` are those of the files that it saved.
+
+    >>> empty(["a.latent"]).message
+    "the run is over, but what it saved is no picture, clip, sound or model: 'a.latent'"
+    """
+    if not names:
+        return Said(message="the run is over, but no node has saved anything: add one that does")
+    told = [shown(name) for name in names[:FILES_NAMED_MAX]]
+    more = len(names) - len(told)
+    files = ", ".join([*told, f"and {more} more"] if more else told)
+    message = "the run is over, but what it saved is no picture, clip, sound or model"
+    return Said(NO_MEDIA, f"{message}: {files}")
 
 
 def _messages(found: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

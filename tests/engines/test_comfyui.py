@@ -13,9 +13,10 @@ from daemon.core.job import Result
 from daemon.core.outcomes import Absent, Accepted, Fault, Pending, Ready, Stopped
 from daemon.core.policy import Abilities, Limits
 from daemon.engines.comfyui import RETENTION_S, ComfyUI
-from daemon.engines.comfyui_answers import Spot
+from daemon.engines.comfyui_answers import MEDIA, Spot
 from daemon.engines.comfyui_progress import SOCKETS_MAX, Progress, Tally
 from daemon.engines.engine import Engine, Picture
+from daemon.media.sniff import _TYPES
 from tests.fakes.clock import FakeClock
 from tests.fakes.vendors import customer as customers
 from tests.fakes.vendors.comfyui import PICTURE, ComfyUIServer
@@ -746,6 +747,48 @@ async def test_outputs_of_every_kind_are_taken_and_previews_are_not(
     vendor.history[task_of(1)]["outputs"] = {"8": {"images": [preview]}}
     only = await customer.poll()
     assert only == Ready((Result("/view?filename=p.png&subfolder=&type=temp"),))
+
+
+@pytest.mark.parametrize("name", ["a.latent", "a.svg", "a.exr", "a.txt", "a.safetensors", "a"])
+async def test_what_can_not_be_filed_is_passed_over_beside_a_picture(
+    vendor: ComfyUIServer, customer: Customer, name: str
+) -> None:
+    remote_id = await customer.accepted()
+    vendor.begin()
+    vendor.end(name, "b.PNG")
+    ready = await customer.poll(remote_id)
+    assert ready == Ready((Result("/view?filename=b.PNG&subfolder=&type=output"),))
+
+
+async def test_a_preview_counts_where_nothing_that_was_saved_can_be_filed(
+    vendor: ComfyUIServer, customer: Customer
+) -> None:
+    outputs = [vendor.saved("a.latent"), vendor.saved("p.png", kind="temp")]
+    vendor.history[task_of(1)] = {"outputs": {"8": {"images": outputs}}, "status": None}
+    ready = await customer.poll()
+    assert ready == Ready((Result("/view?filename=p.png&subfolder=&type=temp"),))
+
+
+async def test_a_run_that_saved_nothing_that_can_be_filed_is_held_and_says_what_it_saved(
+    vendor: ComfyUIServer, customer: Customer
+) -> None:
+    remote_id = await customer.accepted()
+    vendor.begin()
+    vendor.end(*(f"{number}.latent" for number in range(1, 8)))
+    fault = failed(await customer.poll(remote_id))
+    assert (fault.kind, fault.effect) == ("provider.error", "accepted")
+    assert fault.message == (
+        "the run is over, but what it saved is no picture, clip, sound or model: "
+        "'1.latent', '2.latent', '3.latent', '4.latent', '5.latent', and 2 more"
+    )
+    rule = rule_for(fault)
+    assert (rule.name, rule.do) == ("comfyui.no-media", "hold")
+    assert "output folder" in rule.why
+    assert await customer.cancel(remote_id) == Stopped("no")
+
+
+def test_every_type_that_can_be_filed_is_known_by_its_name() -> None:
+    assert {extension for _, extension, _, _ in _TYPES} <= MEDIA
 
 
 async def test_an_id_cannot_leave_its_place_in_the_address(

@@ -176,6 +176,33 @@ async def test_a_link_without_a_host_is_fetched_from_the_server_that_made_it(
     ]
 
 
+# ---- files that are no results ----
+
+
+async def test_a_latent_beside_a_picture_is_passed_over_and_alone_holds_the_job(
+    studio: SharedStudio, server: ComfyUIServer
+) -> None:
+    await studio.provider("latent", server.origin)
+    jobs = []
+    for names in (("a.latent", "a.png"), ("b.latent",)):
+        jobs.append(await studio.add("latent", "--prompt", names[0]))
+        await eventually(lambda: server.pending)
+        server.begin()
+        latent, *saved = (server.saved(name) for name in names)
+        server.files[latent["filename"], "", "output"] = b"\x40\0\0\0\0\0\0\0{}"
+        server.end(**{"9": {"latents": [latent], "images": saved}})
+    both = await studio.until(jobs[0], "succeeded", "held", "failed")
+    assert (both["state"], len(both["outputs"])) == ("succeeded", 1)
+    alone = await studio.until(jobs[1], "succeeded", "held", "failed")
+    assert (alone["state"], alone["reason"], alone["outputs"]) == ("held", "operator", [])
+    told = studio.genq.ask("why", str(jobs[1])).out
+    assert "'b.latent'" in told
+    assert "output folder" in told
+    studio.genq.ask("cancel", str(jobs[1]))
+    assert (await studio.until(jobs[1], "cancelled"))["billed"] != "yes"
+    assert submits(server) == 2
+
+
 # ---- servers that vanish ----
 
 
