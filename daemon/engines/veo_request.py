@@ -12,6 +12,10 @@ Variant = Literal["platform", "developer"]
 REFERENCES_MAX = 3
 FULL_S = 8
 """The only length of 1080p, 4k, references and extensions."""
+INLINE_4K_MAX = 2
+"""Clips that may come inside an answer: nobody says how large they are, and an answer that is too
+long to be read is paid for and out of reach. At 50 Mbit/s, which is much for 4k, two have 100 MB.
+"""
 _MODEL = re.compile(r"[A-Za-z0-9][\w.-]{0,100}", re.ASCII)
 _OURS = ("model", "image_role", "video")
 """Params that say how a request is made, and are none of its parameters."""
@@ -74,6 +78,21 @@ def problems_with(
             yield Problem("params.durationSeconds", f"{what}: expected {FULL_S}")
     if "video" in params and params.get("resolution", "720p") != "720p":
         yield Problem("params.resolution", 'an extension: expected "720p"')
+
+    if variant == "platform":
+        yield from _problems_with_size(params)
+
+
+def _problems_with_size(params: Mapping[str, Any]) -> Iterator[Problem]:
+    """Without a bucket the clips come inside one answer, which has to fit into memory."""
+    count = params.get("sampleCount")
+    large = params.get("resolution") == "4k" and "storageUri" not in params
+    if large and type(count) is int and count > INLINE_4K_MAX:
+        yield Problem(
+            "params.sampleCount",
+            f"resolution 4k: expected at most {INLINE_4K_MAX}, got {count}; more don't fit into "
+            "one answer, so name a bucket for them in storageUri, or add more jobs",
+        )
 
 
 def _problems_with_pictures(params: Mapping[str, Any], images: int) -> Iterator[Problem]:

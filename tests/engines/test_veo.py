@@ -14,7 +14,8 @@ from daemon.core.judge import Moment, judge
 from daemon.core.outcomes import Accepted, Fault, Pending, Ready, Stopped
 from daemon.core.policy import Limits, Policy, rule_on
 from daemon.engines.engine import Engine, Picture
-from daemon.engines.veo import STORE, Veo
+from daemon.engines.veo import INLINE_BYTES_MAX, STORE, Veo
+from daemon.engines.veo_request import FULL_S, INLINE_4K_MAX
 from tests.fakes.clock import FakeClock
 from tests.fakes.vendors import customer as customers
 from tests.fakes.vendors.customer import (
@@ -417,6 +418,26 @@ def test_what_needs_eight_seconds_says_so(
     (problem,) = engine.check("a fox", {**params, "durationSeconds": 4}, images)
     assert problem.field == "params.durationSeconds"
     assert problem.message.endswith(": expected 8")
+
+
+def test_no_more_large_clips_are_asked_for_than_one_answer_can_bring(tmp_path: Path) -> None:
+    engine = Customer(PLATFORM, tmp_path).engine
+    large = {"resolution": "4k", "sampleCount": INLINE_4K_MAX + 1}
+    (problem,) = engine.check("a fox", large, 0)
+    assert problem.field == "params.sampleCount"
+    assert "at most 2" in problem.message
+    assert "storageUri" in problem.message
+    for fewer in (
+        {"sampleCount": INLINE_4K_MAX},
+        {"resolution": "1080p"},
+        {"storageUri": "gs://a"},
+    ):
+        assert engine.check("a fox", {**large, **fewer}, 0) == []
+
+
+def test_the_clips_of_an_answer_fit_into_it_at_fifty_megabits_a_second() -> None:
+    clip_bytes = FULL_S * 50_000_000 / 8
+    assert INLINE_4K_MAX * clip_bytes * 4 / 3 < INLINE_BYTES_MAX
 
 
 def test_an_extension_is_720p_only(tmp_path: Path) -> None:
