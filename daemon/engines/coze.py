@@ -32,7 +32,7 @@ from daemon.engines.coze_errors import (
     read_error,
     signed,
 )
-from daemon.engines.coze_output import links_in
+from daemon.engines.coze_output import covers_in, links_in
 from daemon.engines.coze_request import Asking
 from daemon.engines.embedding import encoded, unusable
 from daemon.engines.engine import Picture, Problem, Request, Sink
@@ -41,6 +41,7 @@ from daemon.engines.settings import EngineSettings
 
 RETENTION_S = 7 * 86_400.0
 """Of an end node's output; links in it may expire much earlier."""
+COVERS_NAMED_MAX = 5
 _WORKFLOWS = "/v1/workflows/"
 _DONE = frozenset({"success", "succeeded"})
 _FAILED = frozenset({"fail", "failed"})
@@ -211,7 +212,12 @@ class Coze:
             return Ready(tuple(Result(link) for link in links))
         where = f" at {shown(self._output_path)}" if self._output_path else ""
         cut = ", which the provider has cut," if trimmed else ""
-        message = f"the output{cut} has no link{where}: {_brief(output)}"
+        message = f"the output{cut} has no link{where}"
+        if covers := covers_in(output, self._output_path, trimmed=trimmed):
+            paths = ", ".join(shown(one) for one in covers[:COVERS_NAMED_MAX])
+            message += f", but those passed over because of their key, as covers are: {paths}"
+            message += "; output_path can name the one that is wanted"
+        message += f": {_brief(output)}"
         return self._http.refusal(call, Said(NO_LINK, message), effect="accepted")
 
 

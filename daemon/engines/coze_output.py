@@ -34,15 +34,34 @@ def links_in(output: Any, path: str = "", *, trimmed: bool = False) -> tuple[str
     >>> links_in('{"Output": "here: https://a.test/v.mp4."}')
     ('https://a.test/v.mp4',)
     """
-    opened = _opened(output)
-    inner = opened.get(END_NODE, _MISSING) if isinstance(opened, dict) else _MISSING
-    keys = path.split(".") if path else []
-    for values in (_at(inner, keys), _at(opened, keys)):
+    for values in _places(output, path):
         found = [link for one in values for link in _values(one)]
         found = found or [link for one in values for link in _mentioned(one, trimmed)]
         if found:
             return tuple(dict.fromkeys(found))[:RESULTS_MAX]
     return ()
+
+
+def covers_in(output: Any, path: str = "", *, trimmed: bool = False) -> tuple[str, ...]:
+    """The paths to links that `links_in` passes over, because of a key on the way.
+
+    >>> covers_in({"Output": {"data": {"poster": "https://a.test/p.png"}}})
+    ('data.poster',)
+    """
+    for values in _places(output, path):
+        found = [each for one in values for each in _covers(one, path, trimmed)]
+        if found:
+            return tuple(dict.fromkeys(found))
+    return ()
+
+
+def _places(output: Any, path: str) -> Iterator[list[Any]]:
+    """What stands at `path` from the end node's value, then from the output itself."""
+    opened = _opened(output)
+    inner = opened.get(END_NODE, _MISSING) if isinstance(opened, dict) else _MISSING
+    keys = path.split(".") if path else []
+    yield _at(inner, keys)
+    yield _at(opened, keys)
 
 
 def _opened(value: Any, depth: int = 0) -> Any:
@@ -103,3 +122,17 @@ def _mentioned(value: Any, trimmed: bool) -> Iterator[str]:
         for match in _LINK.finditer(text):
             if not (trimmed and match.end() == len(text)):
                 yield match[0].rstrip(_CLOSING)
+
+
+def _covers(value: Any, path: str, trimmed: bool) -> Iterator[str]:
+    """Paths from `path` on, in order. Lists have no part in them: a key stands for all items."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            here = f"{path}.{key}" if path else key
+            if _COVER.search(key) and any((*_values(one), *_mentioned(one, trimmed))):
+                yield here
+            else:
+                yield from _covers(one, here, trimmed)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _covers(one, path, trimmed)

@@ -13,7 +13,7 @@ from daemon.core.job import Result
 from daemon.core.outcomes import Accepted, Pending, Ready, Stopped
 from daemon.core.policy import Abilities, Limits
 from daemon.engines.coze import RETENTION_S, Coze
-from daemon.engines.coze_output import links_in
+from daemon.engines.coze_output import covers_in, links_in
 from daemon.engines.engine import Engine, Picture
 from daemon.engines.settings import settings_for
 from tests.fakes.clock import FakeClock
@@ -614,6 +614,25 @@ async def test_only_what_is_at_the_output_path_counts(replies: Replies, tmp_path
     await one.engine.close()
 
 
+async def test_a_link_passed_over_for_its_key_is_told_with_the_way_to_it(
+    replies: Replies, canned: Customer, tmp_path: Path
+) -> None:
+    inner = json.dumps({"data": {"poster_url": "http://a.test/p.png?sign=5ec", "text": "done"}})
+    body = record(execute_status="Success", output=json.dumps({"Output": inner}))
+    replies.get(HISTORY, payload=body)
+    fault = failed(await canned.poll())
+    assert rule_for(fault).name == "coze.no-link"
+    assert fault.message.startswith(
+        "the output has no link, but those passed over because of their key, as covers are: "
+        "'data.poster_url'; output_path can name the one that is wanted: "
+    )
+    assert "5ec" not in fault.message
+    one = Customer(BASE, tmp_path, own={"output_path": "data.poster_url"})
+    replies.get(HISTORY, payload=body)
+    assert await one.poll() == Ready((Result("http://a.test/p.png?sign=5ec"),))
+    await one.engine.close()
+
+
 async def test_an_id_cannot_leave_its_place_in_the_address(
     vendor: CozeServer, customer: Customer
 ) -> None:
@@ -676,6 +695,33 @@ def test_a_path_leads_through_tables_and_lists(path: str, links: tuple[str, ...]
     inner = {"data": {"videos": [{"url": V}, {"url": W}], "text": "at http://b.test/t.mp4."}}
     output = json.dumps({"Output": json.dumps(inner), "node_1": "http://b.test/n.mp4"})
     assert links_in(output, path) == links
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "covers"),
+    [
+        ({"cover": V}, "", ("cover",)),
+        ({"data": [{"Preview": {"url": V}}, {"Preview": f"at {W}"}]}, "", ("data.Preview",)),
+        ({"data": {"poster": V}, "cover": W}, "data", ("data.poster",)),
+        ({"preview": {"thumb": V}, "debug_url": W}, "", ("preview.thumb", "debug_url")),
+        ({"cover": "none was made"}, "", ()),
+        ({"image": "none was made"}, "", ()),
+        ("none was made", "", ()),
+    ],
+)
+def test_what_is_passed_over_is_found_at_the_path_that_is_told(
+    value: Any, path: str, covers: tuple[str, ...]
+) -> None:
+    output = json.dumps({"Output": json.dumps(value)})
+    assert links_in(output, path) == ()
+    assert covers_in(output, path) == covers
+    assert all(links_in(output, cover) for cover in covers)
+
+
+def test_a_cover_of_another_node_is_told_too() -> None:
+    output = {"Output": "done", "node_1": {"cover": V}}
+    assert covers_in(output) == ("node_1.cover",)
+    assert links_in(output, "node_1.cover") == (V,)
 
 
 def test_a_link_that_was_cut_is_none() -> None:
