@@ -32,6 +32,8 @@ FILL = 0.97
 FILL_ENOUGH = 0.9
 _SLOPE = 0.03
 """A step of quality changes a JPEG's size by about 3 %: where the search starts from."""
+PROFILE_BYTES_MAX = 4 * 1024 * 1024
+"""Of a colour profile: those of printing presses have 2 MB. A larger one is passed over."""
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 _EXIF_ORIENTATION = 0x0112
 
@@ -109,9 +111,10 @@ def compress(source: Path, target: Path, limits: PictureLimits) -> None:
 
 def _decode(source: Path, limits: PictureLimits) -> "Image.Image":
     """The picture upright, in RGB, no side over the limit."""
-    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - see the module's docstring
+    from PIL import Image, PngImagePlugin, UnidentifiedImageError  # noqa: PLC0415 - see the module's docstring
 
     Image.MAX_IMAGE_PIXELS = int(limits.max_mpixel * 1e6)
+    PngImagePlugin.MAX_TEXT_CHUNK = PROFILE_BYTES_MAX  # over it a profile fails the whole picture
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -126,10 +129,12 @@ def _decode(source: Path, limits: PictureLimits) -> "Image.Image":
             opened.draft("RGB", size)
             opened.load()
             orientation = _orientation(opened)
+            profile = opened.info.get("icc_profile")
             picture = _plain(opened)
             picture.info.clear()  # a comment of 64 KB would be copied into the JPEG
     if picture.size != size:
         picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=1.5)
+    picture = _in_srgb(picture, profile)
     turn = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -157,10 +162,45 @@ def _orientation(picture: "Image.Image") -> int:
 
 
 def _plain(picture: "Image.Image") -> "Image.Image":
-    """A copy in RGB, or in RGBA where something may be transparent."""
+    """A copy in RGB, or in RGBA where something may be transparent; CMYK stays what it is."""
+    if picture.mode == "CMYK":
+        return picture.copy()
     if picture.mode.startswith("I"):  # 16 bits of grey: a plain conversion would clip
         picture = _eight_bits(picture)
     return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+
+
+def _in_srgb(picture: "Image.Image", profile: object) -> "Image.Image":
+    """The picture's colours as everybody takes them who reads no profile, as most providers do.
+
+    A profile that is broken, too large, or of other colours than the picture's is passed over.
+    """
+    plain = picture.convert("RGB") if picture.mode == "CMYK" else picture
+    if not isinstance(profile, bytes) or not 0 < len(profile) <= PROFILE_BYTES_MAX:
+        return plain
+    from PIL import ImageCms  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        given = ImageCms.getOpenProfile(io.BytesIO(profile))
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[given.profile.xcolor_space.strip()]
+        if (mode == "CMYK") != (picture.mode == "CMYK"):
+            return plain
+        shown = ImageCms.profileToProfile(
+            picture if picture.mode == mode else picture.convert(mode),
+            given,
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode="RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except Exception:  # noqa: BLE001 - what a broken profile raises is no reason to refuse a picture
+        return plain
+    if shown is None:
+        return plain
+    shown.info.clear()
+    if picture.mode == "RGBA":
+        shown.putalpha(picture.getchannel("A"))
+    return shown
 
 
 def _eight_bits(picture: "Image.Image") -> "Image.Image":

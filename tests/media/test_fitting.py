@@ -1,4 +1,5 @@
 import io
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -6,10 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from daemon.media.fitting import (
     ENCODES_MAX,
+    PROFILE_BYTES_MAX,
     QUALITY_FIRST,
     QUALITY_MIN,
     PictureError,
@@ -24,8 +26,9 @@ RED, GREEN, WHITE = (255, 0, 0), (0, 128, 0), (255, 255, 255)
 
 @pytest.fixture(autouse=True)
 def pillow_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker sets Pillow's limit for its own process; here that process is the tests'."""
+    """A worker sets Pillow's limits for its own process; here that process is the tests'."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_CHUNK", PngImagePlugin.MAX_TEXT_CHUNK)
 
 
 @pytest.fixture
@@ -150,6 +153,146 @@ def test_broken_exif_is_no_reason_to_refuse(fitted: Callable[..., Image.Image]) 
     for exif in (cut, senseless):
         made = fitted(Image.new("RGB", (50, 60), RED), "JPEG", PictureLimits(), exif=exif)
         assert made.size == (50, 60)
+
+
+def icc(space: bytes, connection: bytes, **tags: bytes) -> bytes:
+    """A colour profile (ICC.1:2001-04): a header, a table of tags, the tags."""
+    at = 128 + 4 + 12 * len(tags)
+    table, content = len(tags).to_bytes(4, "big"), b""
+    for name, tag in tags.items():
+        table += struct.pack(">4sII", name.encode(), at + len(content), len(tag))
+        content += tag + bytes(-len(tag) % 4)
+    size, version = at + len(content), 0x02400000
+    header = struct.pack(">I4sI4s4s4s", size, bytes(4), version, b"mntr", space, connection)
+    header += bytes(12) + b"acsp" + bytes(28) + fixed(0.9642, 1.0, 0.8249)
+    return header.ljust(128, b"\0") + table + content
+
+
+def fixed(*numbers: float) -> bytes:
+    """As s15Fixed16Number."""
+    return b"".join(struct.pack(">i", round(number * 65536)) for number in numbers)
+
+
+def xyz(*numbers: float) -> bytes:
+    return b"XYZ " + bytes(4) + fixed(*numbers)
+
+
+def gamma(exponent: float) -> bytes:
+    return b"curv" + bytes(4) + struct.pack(">IH", 1, round(exponent * 256))
+
+
+WHITE_POINT = xyz(0.9642, 1.0, 0.8249)
+DISPLAY_P3 = icc(
+    b"RGB ",
+    b"XYZ ",
+    wtpt=WHITE_POINT,
+    rXYZ=xyz(0.5151, 0.2412, -0.0011),
+    gXYZ=xyz(0.2920, 0.6922, 0.0419),
+    bXYZ=xyz(0.1571, 0.0666, 0.7841),
+    rTRC=gamma(2.2),
+    gTRC=gamma(2.2),
+    bTRC=gamma(2.2),
+)
+LINEAR_GREY = icc(b"GRAY", b"XYZ ", wtpt=WHITE_POINT, kTRC=gamma(1.0))
+# A press on white paper, all of whose inks are the same middle grey (L* = 50).
+GREY_INKS = icc(
+    b"CMYK",
+    b"Lab ",
+    wtpt=WHITE_POINT,
+    A2B0=b"mft1"
+    + bytes(4)
+    + bytes([4, 3, 2, 0])
+    + fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    + bytes(range(256)) * 4
+    + bytes([255, 128, 128])
+    + bytes([128, 128, 128]) * 15
+    + bytes(range(256)) * 3,
+)
+ORANGE, ORANGE_OF_P3 = (216, 93, 25), (200, 100, 50)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_a_colour_of_a_wide_profile_is_sent_as_it_looks(
+    fitted: Callable[..., Image.Image], form: str
+) -> None:
+    picture = Image.new("RGB", (60, 60), ORANGE_OF_P3)
+    made = fitted(picture, form, PictureLimits(max_side=30), icc_profile=DISPLAY_P3, quality=95)
+    assert near(made.getpixel((15, 15)), ORANGE)
+    assert "icc_profile" not in made.info
+
+
+def test_what_is_transparent_stays_so_through_a_profile(
+    fitted: Callable[..., Image.Image],
+) -> None:
+    picture = Image.new("RGBA", (60, 60), (*ORANGE_OF_P3, 255))
+    picture.paste((*ORANGE_OF_P3, 0), (0, 0, 30, 60))
+    made = fitted(picture, "PNG", PictureLimits(), icc_profile=DISPLAY_P3)
+    assert near(made.getpixel((10, 30)), WHITE)
+    assert near(made.getpixel((50, 30)), ORANGE)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_grey_goes_through_its_profile(fitted: Callable[..., Image.Image], form: str) -> None:
+    made = fitted(Image.new("L", (60, 60), 55), form, PictureLimits(), icc_profile=LINEAR_GREY)
+    assert near(made.getpixel((30, 30)), (128, 128, 128))
+
+
+def test_inks_go_through_their_profile_and_without_one_are_guessed(
+    fitted: Callable[..., Image.Image],
+) -> None:
+    picture = Image.new("CMYK", (60, 60), (255, 0, 0, 0))
+    made = fitted(picture, "JPEG", PictureLimits(), icc_profile=GREY_INKS, quality=95)
+    assert near(made.getpixel((30, 30)), (119, 119, 119))
+    made = fitted(picture, "JPEG", PictureLimits(), quality=95)
+    assert near(made.getpixel((30, 30)), (0, 255, 255))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK"])
+@pytest.mark.parametrize(
+    "profile",
+    [
+        b"no profile",
+        DISPLAY_P3[:-30],
+        DISPLAY_P3[:140],
+        DISPLAY_P3[:128] + b"\xff" * 400,
+        GREY_INKS[:-900],
+        icc(b"Lab ", b"XYZ ", wtpt=WHITE_POINT),
+        bytes(128) + DISPLAY_P3[128:],
+    ],
+    ids=["words", "cut", "stump", "wild", "cut inks", "no such colours", "no header"],
+)
+def test_a_broken_profile_is_no_reason_to_refuse(
+    fitted: Callable[..., Image.Image], mode: str, profile: bytes
+) -> None:
+    form = "JPEG" if mode == "CMYK" else "PNG"
+    made = fitted(Image.new(mode, (60, 60)), form, PictureLimits(), icc_profile=profile)
+    assert made.size == (60, 60)
+
+
+@pytest.mark.parametrize(("form", "more"), [("PNG", 2**21), ("JPEG", PROFILE_BYTES_MAX)])
+def test_a_large_profile_is_no_reason_to_refuse(
+    fitted: Callable[..., Image.Image], form: str, more: int
+) -> None:
+    large = DISPLAY_P3 + bytes(more)
+    made = fitted(Image.new("RGB", (60, 60), RED), form, PictureLimits(), icc_profile=large)
+    assert near(made.getpixel((30, 30)), RED)
+
+
+def test_a_profile_of_other_colours_than_the_picture_has_is_passed_over(
+    fitted: Callable[..., Image.Image],
+) -> None:
+    picture = Image.new("RGB", (60, 60), RED)
+    made = fitted(picture, "PNG", PictureLimits(), icc_profile=GREY_INKS)
+    assert near(made.getpixel((30, 30)), RED)
+
+
+def test_place_and_camera_do_not_travel_along(fitted: Callable[..., Image.Image]) -> None:
+    exif = Image.Exif()
+    exif[0x0110] = "a camera"
+    exif.get_ifd(0x8825)[1] = "N"
+    picture = Image.new("RGB", (60, 60), RED)
+    made = fitted(picture, "JPEG", PictureLimits(), exif=exif, icc_profile=DISPLAY_P3)
+    assert dict(made.getexif()) == {}
 
 
 def test_a_comment_does_not_travel_along(fitted: Callable[..., Image.Image]) -> None:
