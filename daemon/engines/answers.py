@@ -46,11 +46,14 @@ class UnreadableError(Exception):
 
 
 class Answer(Struct, frozen=True):
-    """A complete answer. The names in `headers` are in small letters."""
+    """An answer. The names in `headers` are in small letters. `flaw` tells why of a refusal's
+    `body` there is only the beginning; else it is empty, and all is there.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
+    flaw: str = ""
 
 
 class Said(Struct, frozen=True):
@@ -75,20 +78,34 @@ class Dialect(Struct, frozen=True):
 async def read(response: ClientResponse, bytes_max: int) -> bytes:
     """The whole body. Raises TooLongError when it has more than `bytes_max` bytes."""
     body = bytearray()
+    await _fill(body, response, bytes_max)
+    return bytes(body)
+
+
+async def read_words(
+    response: ClientResponse, limit_s: float = ERROR_BODY_S_MAX
+) -> tuple[bytes, str]:
+    """The body of a refusal, or what came of it, and then why that isn't all: the status says
+    enough without it.
+    """
+    body, flaw = bytearray(), ""
+    try:
+        async with asyncio.timeout(min(limit_s, ERROR_BODY_S_MAX)):
+            await _fill(body, response, ERROR_BYTES_MAX)
+    except TooLongError:
+        flaw = f"the body has more than {ERROR_BYTES_MAX:,} bytes"
+    except TimeoutError:
+        flaw = "the body didn't come in time"
+    except (ClientError, OSError):
+        flaw = "the body was cut"
+    return bytes(body), flaw
+
+
+async def _fill(body: bytearray, response: ClientResponse, bytes_max: int) -> None:
     async for chunk in response.content.iter_chunked(CHUNK_BYTES_MAX):
         body += chunk
         if len(body) > bytes_max:
             raise TooLongError(f"the answer has more than {bytes_max:,} bytes")
-    return bytes(body)
-
-
-async def read_words(response: ClientResponse, limit_s: float = ERROR_BODY_S_MAX) -> bytes:
-    """The body of a refusal if it comes in time: the status says enough without one."""
-    try:
-        async with asyncio.timeout(min(limit_s, ERROR_BODY_S_MAX)):
-            return await read(response, ERROR_BYTES_MAX)
-    except (ClientError, TooLongError, TimeoutError, OSError):
-        return b""
 
 
 async def parsed(body: bytes) -> Any:
@@ -129,25 +146,34 @@ def number_of(value: Any) -> int | None:
             return None
 
 
-def excerpt(body: bytes) -> str:
+def excerpt(body: bytes, flaw: str = "") -> str:
     """The beginning of a body that wasn't expected, in one line; of HTML the title or the words.
+    `flaw` tells why the body itself is only a beginning.
 
     >>> excerpt(b"<html><head><title>504 Gateway Time-out</title></head></html>")
     '504 Gateway Time-out'
     >>> excerpt(b""), excerpt(b"upstream  error\\n"), excerpt(b"\\x89PNG\\0")
     ('an empty body', 'upstream error', '5 bytes that are no text')
+    >>> excerpt(b"bad key: abc-1", "the body was cut"), excerpt(b"", "the body was cut")
+    ('bad key: (the body was cut)', 'the body was cut')
     """
+    if flaw:
+        return f"{_quoted(body, cut=True)} ({flaw})" if body else flaw
+    return _quoted(body)
+
+
+def _quoted(body: bytes, *, cut: bool = False) -> str:
     start = body[:EXCERPT_BYTES_MAX]
     if b"\0" in start:
         return f"{len(body)} bytes that are no text"
     text = start.decode(errors="replace")
-    if len(body) > len(start):
+    if cut or len(body) > len(start):
         text = text.rstrip(_IN_KEYS)
     if title := _TITLE.search(text):
         text = title[1]
     words = html.unescape(_TAG.sub(" ", text)) if "<" in text or title else text
     line = " ".join("".join(one if one.isprintable() else " " for one in words).split())
-    nothing = f"{len(body)} bytes without words" if body.strip() else "an empty body"
+    nothing = f"{len(body)} bytes without words" if cut or body.strip() else "an empty body"
     return beginning(line, EXCERPT_CHARS_MAX) or nothing
 
 

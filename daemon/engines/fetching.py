@@ -108,7 +108,7 @@ class Fetcher:
             await sink.write(chunk)
 
     async def _refused(self, response: ClientResponse) -> Fault:
-        words = excerpt(await read_words(response))
+        words = excerpt(*await read_words(response))
         headers = {name.lower(): value for name, value in response.headers.items()}
         wait_s = header_s(headers, self._clock.now())
         return Fault(

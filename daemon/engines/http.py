@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from aiohttp import ClientResponse, ClientTimeout, FormData
+from aiohttp import ClientTimeout, FormData
 from msgspec import Struct
 from yarl import URL
 
@@ -192,15 +192,18 @@ class Http:
             trip.answered = True
             failpoints.at("reply_begun")
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status, headers, await _body(response, call, limit_s))
+            if response.status < 300:
+                return Answer(response.status, headers, await read(response, call.bytes_max))
+            words, flaw = await read_words(response, limit_s / 2)
+            return Answer(response.status, headers, words, flaw)
 
     async def _refused(self, call: Call, answer: Answer) -> Fault:
-        try:
-            body = await parsed(answer.body)
+        try:  # a code in what is only a beginning might mean something else than it seems
+            body = None if answer.flaw else await parsed(answer.body)
         except UnreadableError:
             body = None
         now = self._clock.now()
-        said = self._dialect.read(body, now) or Said(message=excerpt(answer.body))
+        said = self._dialect.read(body, now) or Said(message=excerpt(answer.body, answer.flaw))
         wait_s = longest(header_s(answer.headers, now), said.retry_after_s)
         definite = said.code in self._dialect.refusals or _is_refusal(answer.status)
         effect = call.effect or _effect_of(call, "none" if definite else "unknown")
@@ -228,12 +231,6 @@ class Http:
         return ClientTimeout(
             total=None, connect=connect_s, sock_connect=connect_s, sock_read=read_s
         )
-
-
-async def _body(response: ClientResponse, call: Call, limit_s: float) -> bytes:
-    if response.status >= 300:
-        return await read_words(response, limit_s / 2)
-    return await read(response, call.bytes_max)
 
 
 def _is_refusal(status: int) -> bool:

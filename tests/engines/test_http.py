@@ -325,12 +325,48 @@ async def test_a_busy_503_has_no_effect_where_the_vendor_says_so(service: Servic
     assert (fault.http, fault.code, fault.effect) == (503, "BUSY", "none")
 
 
-@pytest.mark.parametrize("weather", [cut(status=429), stalls(status=429), endless(status=429)])
-async def test_a_refusal_counts_even_if_its_words_are_lost(service: Service, weather: Any) -> None:
+@pytest.mark.parametrize(
+    ("weather", "flaw"),
+    [
+        (cut(status=429), "the body was cut"),
+        (stalls(status=429), "the body didn't come in time"),
+        (endless(status=429), "the body has more than 65,536 bytes"),
+    ],
+)
+async def test_a_refusal_counts_even_if_its_words_are_not_all_there(
+    service: Service, weather: Any, flaw: str
+) -> None:
     service.will("submit", weather)
     fault = await fault_of(SUBMIT, service.origin, limits=HASTY)
     assert (fault.kind, fault.http, fault.effect) == ("http", 429, "none")
-    assert fault.message == "an empty body"
+    assert flaw in fault.message
+    assert "empty" not in fault.message
+
+
+async def test_a_code_in_a_body_that_was_cut_does_not_make_a_doubt_a_refusal(
+    service: Service,
+) -> None:
+    words = b'{"error": {"code": "BUSY", "message": "no"}}'
+    service.will("submit", stalls(words, status=503))
+    fault = await fault_of(SUBMIT, service.origin, limits=HASTY)
+    assert (fault.http, fault.code, fault.effect) == (503, None, "unknown")
+    assert "BUSY" in fault.message
+
+
+async def test_of_a_long_refusal_the_beginning_is_told(service: Service) -> None:
+    service.will(
+        "submit", answers(400, f"no\x1b such model: {KEY} ".encode() + b"a word " * 10_000)
+    )
+    fault = await fault_of(SUBMIT, service.origin)
+    assert (fault.http, fault.effect) == (400, "none")
+    assert fault.message.startswith("no such model: [hidden] ")
+    assert fault.message.endswith(" (the body has more than 65,536 bytes)")
+
+
+async def test_of_a_refusal_that_was_cut_no_half_of_a_key_is_told(service: Service) -> None:
+    service.will("submit", stalls(f"bad key: {KEY[:-3]}".encode(), status=401))
+    fault = await fault_of(SUBMIT, service.origin, limits=HASTY)
+    assert fault.message == "bad key: (the body didn't come in time)"
 
 
 async def test_a_paid_request_follows_no_redirect(service: Service) -> None:
