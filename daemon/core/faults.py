@@ -29,7 +29,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     `http` is a number or a class (`504`, `5xx`), `kind` a glob, `code` is compared as text,
     `message` is a regular expression that ignores case. `counted` is false where an answer burns
     nothing (quota while polling); `cause` names what a pause closes the gate for; `reason` is the
-    held job's.
+    held job's, also where a limit holds it.
     """
 
     name: str

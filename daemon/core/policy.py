@@ -214,10 +214,10 @@ def _verdict(
             return Reconcile()
         case "resubmit" if fault.phase != "prepare":
             used_up = job.retries >= (rule.limit or 0)
-            return _at_limit(fault, limits) if used_up else Resubmit(wait)
+            return _at_limit(fault, rule, limits) if used_up else Resubmit(wait)
         case "tolerate" | "retry" | "reconcile" | "resubmit":
             if _exhausted(job, fault, rule, limits, tries=tries):
-                return _at_limit(fault, limits)
+                return _at_limit(fault, rule, limits)
             return Tolerate(wait) if fault.phase == "poll" else Retry(wait)
         case "pause":
             named, floor = hint_s(fault), rule.wait_s
@@ -255,12 +255,15 @@ def _exhausted(job: Job, fault: Fault, rule: Rule, limits: Limits, *, tries: int
             assert_never(never)
 
 
-def _at_limit(fault: Fault, limits: Limits) -> Verdict:
-    """A limit with a live task keeps it (or fails and watches, if so set); with none, fails."""
+def _at_limit(fault: Fault, rule: Rule, limits: Limits) -> Verdict:
+    """A limit with a live task keeps it (or fails and watches, if so set); with none, fails.
+
+    A rule with a `reason` says what it comes to then: it holds, however limits are set.
+    """
     nothing_lives = fault.phase in ("prepare", "submit") or fault.kind == "provider.failed"
-    if nothing_lives or limits.on_limit == "fail":
+    if nothing_lives or (limits.on_limit == "fail" and not rule.reason):
         return Fail()
-    return Hold(_HELD_FOR[fault.phase])
+    return Hold(rule.reason or _HELD_FOR[fault.phase])
 
 
 def renewed(limits: Limits, **changes: object) -> Limits:

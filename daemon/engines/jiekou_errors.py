@@ -22,7 +22,8 @@ _QUOTA = ("RATE_LIMIT_EXCEEDED", "TOKEN_LIMIT_EXCEEDED")
 _OVERLOADED = "RPM limit exceeded|server overload"
 SETTLED = frozenset({*REFUSALS, *_KEY, *_BALANCE, *_GONE, *_REQUEST, *_QUOTA})
 """Reasons which say by themselves that the request was refused."""
-_NOT_VISIBLE_MAX = 3
+_UNSEEN_MAX = 3
+"""Looks in a row that may find no task: it may be that it can't be seen yet."""
 
 
 def _each(
@@ -75,14 +76,19 @@ RULES: tuple[Rule, ...] = (
         "the service wasn't there, and took nothing; it is tried again",
         effect="none",
     ),
+    # Whatever the status: a task that is held seconds after it was paid for invites to pay again,
+    # and three looks more cost nothing. Is it still not there then, it is lost, as with any 404 of
+    # a poll: its id is kept, and a late result taken. Half an hour later the same words mean that
+    # the task failed; as they are the same, they are never a verdict.
     Rule(
         name="jiekou.not-visible",
         phase="poll",
-        kind="provider.error",
         message="task.{0,40}not.{0,10}(found|exist)",
         do="tolerate",
-        limit=_NOT_VISIBLE_MAX,
-        why="the provider doesn't know the task; just after a submit that may be so",
+        limit=_UNSEEN_MAX + 1,
+        reason="lost",
+        why="the provider doesn't know the task; just after a submit that may be so; once it is "
+        "held, requeue asks again, --fresh pays again",
     ),
     Rule(
         name="jiekou.picture",

@@ -106,6 +106,13 @@ def test_a_limit_with_a_live_task_holds_and_with_none_fails(
     assert verdict(generating(), fault, rule, on_limit=on_limit) == expected
 
 
+@pytest.mark.parametrize("on_limit", ["hold", "fail"])
+def test_a_rule_with_a_reason_holds_for_it_at_its_limit(on_limit: Any) -> None:
+    rule = Rule(name="r", do="tolerate", limit=0, reason="lost")
+    assert verdict(generating(), poll_fault(404), rule, on_limit=on_limit) == Hold("lost")
+    assert verdict(generating(), refusal(503), rule, on_limit=on_limit) == Fail()
+
+
 def test_a_resubmit_before_the_first_submit_is_a_retry_that_ends() -> None:
     rule, fault = Rule(name="r", do="resubmit", limit=1), Fault("prepare", "local.io")
     policy = Policy(rules=(rule,))

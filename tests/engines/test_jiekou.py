@@ -11,11 +11,12 @@ from daemon.configuration.keys import Secret
 from daemon.core.faults import Rule, classify
 from daemon.core.job import Result
 from daemon.core.outcomes import Accepted, Fault, Pending, Ready, Stopped
-from daemon.core.policy import Abilities, Limits
+from daemon.core.policy import Abilities, Limits, Policy
 from daemon.engines.engine import Engine, Picture
 from daemon.engines.jiekou import PICTURE_BYTES_MAX, Jiekou
 from daemon.engines.jiekou_models import ROUTES
 from daemon.engines.settings import settings_for
+from tests.core.jobs import after, generating
 from tests.fakes.clock import FakeClock
 from tests.fakes.vendors import customer as customers
 from tests.fakes.vendors.customer import (
@@ -712,7 +713,8 @@ async def test_success_without_a_result_is_asked_again(replies: Replies, canned:
 @pytest.mark.parametrize(
     ("status", "reason", "message", "rule"),
     [
-        (404, "TASK_NOT_FOUND", "task not found", "shared.lost"),
+        (404, "TASK_NOT_FOUND", "task not found", "jiekou.not-visible"),
+        (404, "", "page not found", "shared.lost"),
         (200, "TASK_NOT_FOUND", "task not found", "jiekou.not-visible"),
         (429, "RATE_LIMIT_EXCEEDED", "slow down", "jiekou.quota-rate-limit-exceeded"),
         (200, "RATE_LIMIT_EXCEEDED", "slow down", "jiekou.quota-rate-limit-exceeded"),
@@ -731,6 +733,23 @@ async def test_an_error_while_polling_has_its_rule(
     replies.get(POLL, status=status, payload=error_body(status, reason, message))
     fault = failed(await canned.poll())
     assert (rule_for(fault).name, fault.effect) == (rule, "accepted")
+
+
+@pytest.mark.parametrize("on_limit", ["hold", "fail"])
+@pytest.mark.parametrize("status", [200, 404])
+async def test_a_task_that_is_not_found_is_asked_for_three_times_more_and_then_held_as_lost(
+    replies: Replies, canned: Customer, status: int, on_limit: Any
+) -> None:
+    body = error_body(status, "TASK_NOT_FOUND", "task not found")
+    replies.get(POLL, status=status, payload=body)
+    fault = failed(await canned.poll())
+    policy = Policy(limits=Limits(on_limit=on_limit), rules=Jiekou.rules)
+    job, states = generating(), []
+    for _ in range(4):
+        job = after(job, fault, policy).job
+        states.append(job.state)
+    assert states == ["generating"] * 3 + ["held"]
+    assert (job.reason, job.remote_id) == ("lost", "remote-1")
 
 
 @pytest.mark.parametrize("body", [{}, {"task": None}, {"task": {"status": ""}}, {"task": []}])
