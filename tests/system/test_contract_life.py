@@ -364,7 +364,7 @@ def test_a_restored_backup_waits_for_a_person_and_submits_nothing_twice(tmp_path
 
 
 def test_restored_jobs_stay_held_until_somebody_releases_them(tmp_path: Path) -> None:
-    genq = Installation(tmp_path, SLOW.replace("generate_s = 1", "generate_s = 0.3"))
+    genq = Installation(tmp_path, SLOW.replace("generate_s = 1", "generate_s = 3"))
     genq.start()
     try:
         number = genq.add("mock", "--prompt", "x")
