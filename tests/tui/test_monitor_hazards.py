@@ -302,6 +302,12 @@ async def test_two_keys_of_one_burst_answer_a_dialog_once(tmp_path: Path) -> Non
         assert isinstance(on.app.screen, JobsScreen)
 
 
+async def test_a_key_behind_the_one_that_quits_is_passed_over(tmp_path: Path) -> None:
+    app = Monitor([tmp_path / "s"], clock=StageClock())
+    app.on_key(events.Key("j", "j"))  # its screens are gone by then
+    assert app.screen_stack == []
+
+
 # ---- a filter that isn't what was typed ----
 
 

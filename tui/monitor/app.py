@@ -162,7 +162,7 @@ class Monitor(App[int]):
 
         Keys that come in one burst are all sent to what has the focus before the first has acted.
         """
-        target = self.focused or self.screen
+        target = (self.focused or self.screen) if self.screen_stack else None  # else it is leaving
         if isinstance(target, Entry | Dialog) and target.takes(event):
             event.prevent_default()
 
