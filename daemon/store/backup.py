@@ -4,6 +4,8 @@ A backup is one file. paid.jsonl isn't part of it: whatever a backup could hold 
 in it knows; what counts at a restore is the newer one that lies in the state folder.
 """
 
+import contextlib
+import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -38,6 +40,8 @@ SEQ_MARGIN = 10_000_000
 """Added where the newest event that anybody saw isn't known: more than there can have been."""
 PAGE_JOBS = 1_000
 
+_WRITE_VERSION, _ROLLBACK = 18, 1
+"""Offset of the write version, and the value that isn't WAL (SQLite's file format, 1.3.3)."""
 _SHIFTED = """
 UPDATE events SET
     seq = seq + :shift,
@@ -65,13 +69,15 @@ class RestoreReport(Struct, frozen=True):
 def backup_journal(state_dir: Path, to: Path) -> None:
     """Make a consistent, checked copy of the journal at `to`, whether or not it is in use. Blocks.
 
-    Raises StoreError; then `to` is as it was.
+    An older backup there is replaced at once; of any other file it is an error. Raises StoreError;
+    then `to` is as it was.
     """
     journal = state_dir / installing.JOURNAL_FILE
     if not journal.exists():
         raise StoreError(f"{journal}: no such file; there is nothing to back up yet")
     if to.resolve().parent == state_dir.resolve() and to.name.startswith(journal.name):
         raise StoreError(f"{to}: that is the journal itself; name another file")
+    _check_target(to)
     with told(journal):
         connection = connect_reader(journal)
     try:
@@ -118,6 +124,27 @@ def restore(state_dir: Path, source: Path, *, now: float) -> RestoreReport:
     finally:
         _remove(prepared)
     return msgspec.structs.replace(report, set_aside=aside)
+
+
+def _check_target(to: Path) -> None:
+    """Return if nothing is at `to` but an older backup. Raises StoreError."""
+    if not os.path.lexists(to):
+        return
+    if to.is_file():
+        with contextlib.suppress(StoreError), told(to):
+            found, _ = opening.check(to, len(schema.steps()), thorough=False)
+            if found > 0 and _is_one_file(to):
+                return
+    raise StoreError(
+        f"{to}: it is there and isn't a backup of genq; nothing was changed. Name another file, "
+        "or move that one away"
+    )
+
+
+def _is_one_file(path: Path) -> bool:
+    """Whether the database at `path` is no journal, in use or set aside, with a -wal file."""
+    with path.open("rb") as file:
+        return file.read(_WRITE_VERSION + 1)[_WRITE_VERSION] == _ROLLBACK
 
 
 def _check_source(source: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -115,6 +116,31 @@ async def test_the_journal_is_not_its_own_backup(
     for name in ("journal.sqlite3", "journal.sqlite3-wal"):
         with pytest.raises(StoreError, match="the journal itself"):
             backup_journal(state, state / name)
+
+
+async def test_only_a_backup_is_replaced(
+    make_store: MakeStore, state: Path, copy: Path, tmp_path: Path
+) -> None:
+    await backed_up(make_store, copy, [new_job(1)])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    set_aside = tmp_path / "journal-1.sqlite3"
+    shutil.copy(state / "journal.sqlite3", set_aside)
+    with contextlib.closing(sqlite3.connect(tmp_path / "foreign.sqlite3")) as connection:
+        connection.execute("CREATE TABLE photos (name TEXT)")
+    (tmp_path / "config.toml").write_text("[daemon]\n" * 200)
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "config.toml")
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "foreign.sqlite3", tmp_path / "config.toml", tmp_path / "empty"):
+        before = path.read_bytes()
+        with pytest.raises(StoreError, match="isn't a backup of genq"):
+            backup_journal(state, path)
+        assert path.read_bytes() == before
+    for path in (set_aside, elsewhere, tmp_path / "link", tmp_path / "pipe"):
+        with pytest.raises(StoreError, match="isn't a backup of genq"):
+            backup_journal(state, path)
+    assert not names(tmp_path, "*.part")
 
 
 def test_without_a_journal_there_is_nothing_to_back_up(state: Path, copy: Path) -> None:

@@ -363,6 +363,20 @@ def test_a_restored_backup_waits_for_a_person_and_submits_nothing_twice(tmp_path
         genq.kill()
 
 
+def test_a_backup_takes_the_place_of_an_older_one_and_of_no_other_file(tmp_path: Path) -> None:
+    genq = Installation(tmp_path)
+    genq.start()
+    genq.stop()
+    for _ in range(2):
+        done = genq.genqd("backup", "--config", "config.toml", "--to", "old.sqlite3")
+        assert (done.returncode, done.stderr) == (0, "")
+    before = genq.config.read_text()
+    done = genq.genqd("backup", "--config", "config.toml", "--to", "config.toml")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{genq.config}: it is there and isn't a backup" in done.stderr
+    assert genq.config.read_text() == before
+
+
 def test_restored_jobs_stay_held_until_somebody_releases_them(tmp_path: Path) -> None:
     genq = Installation(tmp_path, SLOW.replace("generate_s = 1", "generate_s = 3"))
     genq.start()
