@@ -12,8 +12,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,43 @@ ENDS = {
 GENQD = [sys.executable, "-m", "daemon.cli", "run", "--config", str(CONFIG)]
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Leaving:
+    """What a signal does: the first ends the run in order, at once or, where processes are begun
+    that have to be ended, as soon as they are known. Further ones change nothing.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.heard: Callable[[], object] | None = None
+        """Called where the signal ends nothing by itself."""
+        self._later = False
+        for number in SIGNALS:
+            signal.signal(number, self._leave)
+
+    @contextlib.contextmanager
+    def later(self) -> Iterator[None]:
+        """A signal is only noted inside, and ends the run after it. Raises SystemExit."""
+        self._later = True
+        try:
+            yield
+        finally:
+            self._later = False
+        if self.number:
+            raise SystemExit(128 + self.number)
+
+    def _leave(self, number: int, _frame: FrameType | None) -> None:
+        if self.number:
+            return
+        self.number = number
+        if not self._later:
+            raise SystemExit(128 + number)
+        if self.heard is not None:
+            self.heard()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, or with `--stop` stop, the checkout's own daemon. Returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -49,22 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("usage: ./dev run | ./dev stop", file=sys.stderr)
         return 2
     os.chdir(ROOT)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
-    try:
-        if words == ["--stop"]:
-            return _stop_running()
-        if _genq("ping").returncode == 0:
-            return _show(None)
-        daemon = _start()
-        return 1 if daemon is None else _show(daemon)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    """A signal ends it in order: what it started is stopped on the way out."""
-    raise SystemExit(128 + number)
+    leaving = Leaving()
+    if words == ["--stop"]:
+        return _stop_running()
+    if _genq("ping").returncode == 0:
+        return _show(leaving)
+    return _show_own(leaving)
 
 
 @cache
@@ -89,22 +116,31 @@ def _genq(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([*_command(), *words], capture_output=True, text=True, check=False)
 
 
-def _start() -> "subprocess.Popen[bytes] | None":
-    """The daemon, ready; None, with its own words on stderr, if it doesn't come up."""
+def _show_own(leaving: Leaving) -> int:
+    """The same with a daemon of its own, which goes on only behind a monitor."""
+    daemon = None
+    stays = False
+    try:
+        with leaving.later():
+            daemon = _start()
+        if _genq("ping", "--wait", READY_S_MAX).returncode != 0:
+            _stop(daemon)
+            words = OUTPUT.read_text(errors="replace")
+            print(words or "the daemon doesn't answer", file=sys.stderr)
+            return 1
+        stays = _seen()
+        return _show(leaving)
+    finally:
+        if daemon is not None and not stays:
+            _stop(daemon)
+
+
+def _start() -> "subprocess.Popen[bytes]":
     OUTPUT.parent.mkdir(exist_ok=True)
     with OUTPUT.open("wb") as out:
-        daemon = subprocess.Popen(
+        return subprocess.Popen(
             GENQD, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )
-    try:
-        if _genq("ping", "--wait", READY_S_MAX).returncode == 0:
-            return daemon
-    except BaseException:
-        _stop(daemon)
-        raise
-    _stop(daemon)
-    print(OUTPUT.read_text(errors="replace") or "the daemon doesn't answer", file=sys.stderr)
-    return None
 
 
 def _stop(daemon: "subprocess.Popen[bytes]") -> None:
@@ -113,17 +149,20 @@ def _stop(daemon: "subprocess.Popen[bytes]") -> None:
     daemon.wait(STOP_S_MAX)
 
 
-def _show(daemon: "subprocess.Popen[bytes] | None") -> int:
+def _seen() -> bool:
+    """Whether somebody sits at a terminal."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _show(leaving: Leaving) -> int:
     """Queue the example if there is nothing, then the monitor, or a line for each job."""
-    seen = sys.stdin.isatty() and sys.stdout.isatty()
-    try:
-        code = _fill()
-        if code == 0:
-            code = _monitor() if seen else asyncio.run(_watch())
+    code = _fill()
+    if code:
         return code
-    finally:
-        if daemon is not None and not seen:
-            _stop(daemon)
+    if _seen():
+        return _monitor()
+    with leaving.later():
+        return asyncio.run(_watch(leaving))
 
 
 def _fill() -> int:
@@ -142,8 +181,11 @@ def _monitor() -> int:
     return code
 
 
-async def _watch() -> int:
-    """A line for each job that ends, until none goes on by itself; the exit code of `genq wait`."""
+async def _watch(leaving: Leaving) -> int:
+    """A line for each job that ends, until none goes on by itself; the exit code of `genq wait`.
+
+    A signal ends the wait.
+    """
     waiting = await asyncio.create_subprocess_exec(
         *_command(), "wait", "--json", stdout=asyncio.subprocess.PIPE
     )
@@ -151,18 +193,13 @@ async def _watch() -> int:
         *_command(), "events", "--follow", "--after", "0", "--json", stdout=asyncio.subprocess.PIPE
     )
     loop = asyncio.get_running_loop()
-    caught: list[int] = []
-
-    def leave(number: int) -> None:
-        caught.append(number)
-        with contextlib.suppress(ProcessLookupError):
-            waiting.terminate()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, leave, number)
+    leaving.heard = partial(loop.call_soon_threadsafe, _end, waiting)
+    if leaving.number:
+        _end(waiting)
     teller = Teller()
     telling = loop.create_task(teller.tell(following.stdout))
     stdout, _ = await waiting.communicate()
+    leaving.heard = None
     if waiting.returncode in (0, 1):
         value: dict[str, list[int]] = json.loads(stdout)
         await teller.caught_up({job for ids in value.values() for job in ids})
@@ -173,9 +210,12 @@ async def _watch() -> int:
     following.terminate()
     await following.wait()
     telling.cancel()
-    if caught:
-        return 128 + caught[0]
     return waiting.returncode if waiting.returncode in (0, 1) else 1
+
+
+def _end(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
 
 
 class Teller:

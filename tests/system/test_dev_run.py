@@ -1,5 +1,6 @@
 """`./dev run` without a terminal: what it prints, and what a signal to it leaves behind."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -24,6 +25,27 @@ LATER = """
 [[jobs]]
 provider = "mock"
 not_before = "+1d"
+"""
+SIGNALLED = """
+import os, sys
+
+EVENT, WORD, NUMBER = os.environ.pop("SIGNALLED_AT").split()  # only for the process itself
+
+def signal_there(frame, event, arg):
+    if event != EVENT:
+        return
+    if event == "call":
+        there = frame.f_code.co_name == WORD
+    else:
+        there = arg.__name__ == "fork_exec" and WORD in map(str, frame.f_locals["args"])
+    if there:
+        sys.setprofile(None)
+        os.kill(os.getpid(), int(NUMBER))
+
+sys.setprofile(signal_there)
+"""
+"""A sitecustomize.py: a signal comes where a function of that name begins (call), or where a child
+with that word is born and nobody knows its pid yet (c_return).
 """
 
 
@@ -61,6 +83,15 @@ class Demo:
         """Whether a daemon is there."""
         return (self.folder / "state" / "genq.sock").exists()
 
+    def left(self) -> list[int]:
+        """The processes that it began and that live."""
+        found = []
+        for one in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (one / "cwd").readlink() == self.folder:
+                    found.append(int(one.name))
+        return found
+
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
@@ -86,4 +117,32 @@ def test_a_signal_stops_its_daemon_and_is_the_exit_code(demo: Demo, number: sign
     until(lambda: "done      frame" in demo.said)
     process.send_signal(number)
     assert process.wait(ENDS_S_MAX) == 128 + number, demo.said
+    assert not demo.runs
+
+
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        ("c_return daemon.cli", signal.SIGTERM),
+        ("call _connect_pipes", signal.SIGTERM),
+        ("c_return wait", signal.SIGINT),
+        ("c_return events", signal.SIGHUP),
+    ],
+)
+def test_a_signal_while_processes_are_begun_leaves_none_behind(
+    demo: Demo, place: str, number: signal.Signals
+) -> None:
+    with (demo.folder / "examples" / "storyboard.toml").open("a") as example:
+        example.write(LATER)
+    (demo.folder / "sitecustomize.py").write_text(SIGNALLED)
+    process = demo.start(SIGNALLED_AT=f"{place} {number.value}")
+    try:
+        assert process.wait(ENDS_S_MAX) == 128 + number, demo.said
+    finally:
+        process.kill()
+        process.wait()
+        left = demo.left()
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+    assert not left
     assert not demo.runs
