@@ -20,6 +20,8 @@ from daemon.config import (
 )
 from daemon.core.faults import Rule
 from daemon.core.policy import Abilities
+from daemon.engines.comfyui_files import WorkflowFiles, unusable
+from daemon.engines.comfyui_workflow import WorkflowError
 from daemon.engines.echoes import spellings
 from daemon.engines.engine import Engine
 from daemon.engines.mock import MockEngine
@@ -158,6 +160,7 @@ class Assembler:
             section,
             key if isinstance(key, Secret) else None,
             {} if isinstance(headers, KeyProblem) else headers,
+            {own: _place(section, own, loaded) for own in section.settings},
         )
         engine: Engine = found(settings, clock=self._clock, spool=self.spool)
         return engine
@@ -195,6 +198,26 @@ def _shut(
     if engine is None:
         return Shut("operator", f"this version has no engine {section.engine}; `--mock` plays it")
     return None
+
+
+def workflow_problem(section: ProviderSection, loaded: Loaded) -> str | None:
+    """Why the workflow that a section names can't be used now, with its place. Reads the file.
+
+    It is no problem of the configuration: it may come later, and jobs may bring their own.
+    """
+    path = section.settings.get("workflow")
+    if section.engine != "comfyui" or not path:
+        return None
+    try:
+        WorkflowFiles().read(path)
+    except (OSError, WorkflowError) as error:
+        return unusable(_place(section, "workflow", loaded), path, error)
+    return None
+
+
+def _place(section: ProviderSection, key: str, loaded: Loaded) -> str:
+    """Where a section has `key`: file and line, and its name."""
+    return f"{loaded.where('providers', section.name, key)}: providers.{section.name}.{key}"
 
 
 def script_problems(loaded: Loaded) -> list[str]:

@@ -20,7 +20,7 @@ from PIL import features
 
 import daemon
 from daemon import lock
-from daemon.assembly import script_problems
+from daemon.assembly import script_problems, workflow_problem
 from daemon.config import (
     ConfigError,
     Flags,
@@ -213,6 +213,8 @@ def _provider(
     key = provider_key(section, environ, where=loaded.where("providers", section.name, "api_key"))
     if isinstance(key, KeyProblem):
         return Step(title, "warn", "its gate stays closed, and its jobs wait", key.message)
+    if problem := workflow_problem(section, loaded):
+        return Step(title, "warn", problem, "until it is there, jobs need a workflow of their own")
     for url in (section.proxy,) if section.proxy else section.base_urls:
         if problem := _unreachable(url):
             advice = "check the address, the network and the proxy; its jobs wait until it is back"

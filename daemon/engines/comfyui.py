@@ -19,7 +19,7 @@ from daemon.engines.answers import Dialect, Said, text_of
 from daemon.engines.comfyui_answers import Spot, names_of, results_of
 from daemon.engines.comfyui_calls import PICTURE_TYPES, Calls
 from daemon.engines.comfyui_errors import NO_MEDIA, RULES, empty, failure_of, in_words, read_error
-from daemon.engines.comfyui_files import WorkflowFiles
+from daemon.engines.comfyui_files import WorkflowFiles, reason, unusable
 from daemon.engines.comfyui_progress import Progress
 from daemon.engines.comfyui_workflow import (
     PICTURES,
@@ -54,6 +54,7 @@ class ComfyUI:
     def __init__(self, settings: EngineSettings, *, clock: Clock, spool: Path) -> None:  # noqa: ARG002 - every engine is made so
         self._targets = tuple(url.rstrip("/") for url in settings.base_urls)
         self._workflow = settings.own.get("workflow") or None
+        self._place = settings.places.get("workflow", "")
         self._limits = settings.limits
         self._clock = clock
         self._http = Http(settings, clock=clock, dialect=Dialect(read_error))
@@ -66,10 +67,10 @@ class ComfyUI:
         """Every problem that the workflow has with a job. Reads the workflow, if it has changed."""
         try:
             workflow = self._read(params)
-        except WorkflowError as error:
-            return [Problem("params.workflow", str(error))]
-        except OSError as error:
-            return [Problem("params.workflow", f"it can't be read: {error.strerror or error}")]
+        except (OSError, WorkflowError) as error:
+            if self._workflow is None or "workflow" in params:
+                return [Problem("params.workflow", self._named(params, error))]
+            return [Problem("provider", unusable(self._place, self._workflow, error))]
         return list(problems_with(workflow, prompt, params, images))
 
     # ---- where to, and submit ----
@@ -196,10 +197,14 @@ class ComfyUI:
             raise WorkflowError(
                 "give the path of a workflow in the API format, or name one in the configuration"
             )
-        try:
-            return self._files.read(Path(named))
-        except WorkflowError as error:
-            raise WorkflowError(f"{Path(named).name!r}: {error}") from None
+        return self._files.read(Path(named))
+
+    def _named(self, params: Mapping[str, Any], error: OSError | WorkflowError) -> str:
+        """What is wrong with the workflow, with its name if it is a file."""
+        named = params.get("workflow", self._workflow)
+        if not named or not isinstance(named, str | Path):
+            return reason(error)
+        return f"{Path(named).name!r}: {reason(error)}"
 
     async def _graph(self, request: Request, key: str, target: str) -> dict[str, Any] | Fault:
         """The graph to send. It is checked again: the file may have changed since the add."""
@@ -208,7 +213,8 @@ class ComfyUI:
             workflow = await asyncio.to_thread(self._read, params)
             problems = list(problems_with(workflow, request.prompt, params, len(request.pictures)))
         except WorkflowError as error:
-            return Fault("submit", "local.decode", message=f"the workflow: {error}")
+            message = f"the workflow: {self._named(params, error)}"
+            return Fault("submit", "local.decode", message=message)
         except OSError as error:
             return Fault("submit", "local.io", message=f"the workflow: {error.strerror or error}")
         if problems:

@@ -13,6 +13,18 @@ FILES_MAX = 64
 _Stamp = tuple[int, int, int]
 
 
+def reason(error: OSError | WorkflowError) -> str:
+    """Why a workflow can't be had, in words."""
+    if isinstance(error, OSError):
+        return f"it can't be read: {error.strerror or error}"
+    return str(error)
+
+
+def unusable(place: str, path: Path, error: OSError | WorkflowError) -> str:
+    """Why the workflow at `path` can't be had, which the configuration names at `place`."""
+    return f"{place}: {str(path)!r}: {reason(error)}".removeprefix(": ")
+
+
 class WorkflowFiles:
     """Reads workflows; an unchanged file costs one look at its size and time."""
 

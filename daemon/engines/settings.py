@@ -55,7 +55,10 @@ class Section(Protocol):
 
 
 class EngineSettings(Struct, frozen=True, kw_only=True):
-    """What an engine over HTTP is made with. `own` holds the keys that only it has."""
+    """What an engine over HTTP is made with.
+
+    `own` holds the keys that only it has, `places` where each stands in the configuration.
+    """
 
     base_urls: tuple[str, ...]
     key: Hidden | None = None
@@ -66,10 +69,14 @@ class EngineSettings(Struct, frozen=True, kw_only=True):
     download_hosts: tuple[str, ...] = ()
     allow_networks: tuple[Network, ...] = ()
     own: Mapping[str, Any] = {}
+    places: Mapping[str, str] = {}
 
 
 def settings_for(
-    section: Section, key: Hidden | None, headers: Mapping[str, Hidden]
+    section: Section,
+    key: Hidden | None,
+    headers: Mapping[str, Hidden],
+    places: Mapping[str, str] = {},
 ) -> EngineSettings:
     """The settings of the engine that plays `section`, with the key and headers that were read."""
     return EngineSettings(
@@ -82,4 +89,5 @@ def settings_for(
         download_hosts=section.download_hosts,
         allow_networks=section.allow_networks,
         own=section.settings,
+        places=places,
     )

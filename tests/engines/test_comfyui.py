@@ -298,7 +298,8 @@ def test_a_workflow_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
     path.write_text("{")
     for _ in range(2):
         (problem,) = engine.check("a fox", {}, 0)
-        assert problem.message.startswith("'flow.json': it is no JSON")
+        assert problem.field == "provider"
+        assert problem.message.startswith(f"'{path}': it is no JSON")
     path.write_text(node % "{{prompt}}")
     assert engine.check("a fox", {}, 0) == []
     path.write_text(node % "{{name}}")

@@ -52,6 +52,27 @@ def test_a_daemon_that_does_not_answer_where_it_should_is_a_failure(genq: Instal
     assert "can't be reached" in steps["daemon"]["message"]
 
 
+def test_a_workflow_that_is_not_there_is_told_with_its_line_and_path(tmp_path: Path) -> None:
+    comfyui = '[providers.gpu]\nengine = "comfyui"\nworkflow = "nope.json"\n'
+    genq = Installation(tmp_path, config=CONFIG + comfyui)
+    line = genq.config.read_text().splitlines().index('workflow = "nope.json"') + 1
+    told = f"{genq.config}:{line}: providers.gpu.workflow: '{tmp_path / 'nope.json'}': it can't"
+    code, steps = examine(genq)
+    assert (code, steps["provider gpu"]["result"]) == (0, "warn")
+    assert steps["provider gpu"]["message"].startswith(told)
+    genq.start()
+    try:
+        refused = genq.ask("add", "gpu", "--prompt", "x")
+        assert refused.code == 2
+        assert told in refused.err
+        assert "--set" not in refused.err
+        nodes = {"1": {"class_type": "T", "inputs": {"text": "{{prompt}}"}}}
+        (tmp_path / "nope.json").write_text(json.dumps(nodes))
+        assert genq.ask("add", "gpu", "--prompt", "x", "--hold").code == 0
+    finally:
+        genq.kill()
+
+
 def test_a_damaged_journal_is_a_failure_and_the_way_out_is_named(genq: Installation) -> None:
     genq.state.mkdir()
     journal = genq.state / "journal.sqlite3"
