@@ -8,6 +8,8 @@ None for what may stand, else the problem, to be put behind the name of its fiel
 import re
 from collections.abc import Sequence
 
+from daemon.core.suggest import shown
+
 PROMPT_CHARS_MAX = 100_000
 PARAMS_BYTES_MAX = 512 * 1024
 """Of `params` as JSON."""
@@ -32,6 +34,8 @@ JOB_IMAGE = "job:"
 """An image that starts so is the first output of the job named or numbered behind it."""
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:", re.IGNORECASE)
+_WEB = frozenset({"http://", "https://"})
 _NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _EMPTY = "must not be empty; leave the key out"
 _NUL = "must not contain a NUL character"
@@ -153,12 +157,16 @@ def check_image(text: str) -> str | None:
 
     >>> check_image("refs/mei.png"), check_image("job:")
     (None, "names no job after 'job:'")
+    >>> check_image("https://a.test/mei.png"), check_image("ftp://a.test/mei.png")
+    (None, "'ftp://a.test/mei.png' is no http:// or https:// URL; save it, and name the file")
     """
     if not text:
         return "must not be empty"
     if text.startswith(JOB_IMAGE):
         referred = text.removeprefix(JOB_IMAGE)
         return check_name(referred) if referred else "names no job after 'job:'"
+    if (scheme := _SCHEME.match(text)) and scheme[0].lower() not in _WEB:
+        return f"{shown(text)} is no http:// or https:// URL; save it, and name the file"
     return _NUL if "\0" in text else None
 
 

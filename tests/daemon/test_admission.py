@@ -101,6 +101,7 @@ def test_a_closed_provider_is_only_a_warning() -> None:
         ((Row(provider="mock", after=(99,)),), 0, "after[0]", "no job 99"),
         ((Row(provider="mock", after=("nobody",)),), 0, "after[0]", "no job is called"),
         ((Row(provider="mock", images=(Image("job:nobody"),)),), 0, "images[0]", "nobody"),
+        ((Row(provider="mock", images=(Image("htps://a.test/b"),)),), 0, "images[0]", "'htps://a"),
         ((Row(provider="mock", name="a", after=("a",)),), 0, "after", "waits for itself"),
     ],
 )

@@ -135,6 +135,8 @@ BAD_JOBS: tuple[tuple[list[str], str], ...] = (
     (["veo", "--image", "none.png"], "--image: "),
     (["veo", "--image", "."], "is no file"),
     (["veo", "--image", "job:"], "genq add: --image: names no job"),
+    (["veo", "--image", "ftp://a.test/a.png"], "--image: 'ftp://a.test/a.png' is no http:// or"),
+    (["veo", "--image", "data:image/png;base64,AA"], "--image: 'data:image/png;base64,AA' is no"),
     (["veo", "--prompt-file", "none.txt"], "--prompt-file: 'none.txt' can't be read"),
     (["veo", "--prompt", "x", "--prompt-file", "y"], "--prompt or --prompt-file, not both"),
     (["veo", "--set", "seed"], "--set: expected KEY=VALUE, got 'seed'"),

@@ -261,6 +261,7 @@ TOML_FAULTS: list[Fault] = [
     ('provider = ""', 2, "provider", "missing; every job needs one"),
     ('prompt = "x"', 1, "provider", "missing; every job needs one"),
     ('provider = "mock"\nimages = ["job:"]', 3, "images[0]", "names no job after 'job:'"),
+    ('provider = "mock"\nimages = ["file:///a.png"]', 3, "images[0]", "'file:///a.png' is no http"),
 ]
 
 CSV_FAULTS: list[Fault] = [
