@@ -308,6 +308,11 @@ JSONL_FAULTS: list[Fault] = [
     ('{"provider": "mock" "a": 1}', 1, "", "bad JSON at column 21: expected ',' or '}'"),
     ('{"prompt": "中文" "a": 1}', 1, "", "bad JSON at column 17: expected ','"),
     ('{"provider": "mock"', 1, "", "bad JSON: Input data was truncated"),
+    ('{"provider": "a", "prompt": "x", "prompt": "y"}', 1, "prompt", "stands twice"),
+    ('{"provider": "a", "prompt" \t: "x", "prom\\u0070t": ""}', 1, "prompt", "stands twice"),
+    ('{"provider": "a", "prompt": 3, "prompt": "y"}', 1, "prompt", "stands twice"),
+    ('{"provider": "a", "params": {"n": {"s": 1, "s": 1}}}', 1, "params", "'s' stands twice"),
+    ('{"provider": "a", "params": {"n": [{"s": 1}, {"s": 1, "s": 2}]}}', 1, "params", "'s' stands"),
     ('{"provider": NaN}', 1, "", "bad JSON at column 14: invalid character"),
     ('{"provider": "mock"} {"provider": "mock"}', 1, "", "trailing characters"),
     ('{"prompt": "\\ud800"}', 1, "", "bad JSON"),
@@ -411,6 +416,12 @@ count = 0
         (7, "labels[1]"),
         (10, "count"),
     ]
+
+
+def test_what_only_looks_like_a_key_that_stands_twice_is_none() -> None:
+    line = {"provider": "a", "prompt": '"prompt": "prompt" :', "params": {"prompt": 9**99}}
+    (row,) = rows(json.dumps(line), "jsonl")
+    assert row.prompt == line["prompt"]
 
 
 def test_all_bad_lines_of_a_json_lines_file_are_told() -> None:
