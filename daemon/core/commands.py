@@ -25,6 +25,7 @@ from daemon.core.job import (
     label,
 )
 from daemon.core.judge import Moment
+from daemon.core.limits import check_remote_id
 from daemon.core.outcomes import Accepted
 from daemon.core.policy import Policy
 from daemon.core.resolving import attached, paid_again, written_off
@@ -243,6 +244,8 @@ def _resolved(job: Job, asked: Resolve, policy: Policy, now: float, by: str | No
     match asked.how:
         case "attach" if not asked.remote_id:
             raise RefusedError(f"{label(job)}: attach needs the remote id that was found")
+        case "attach" if said := check_remote_id(asked.remote_id):
+            raise RefusedError(f"{label(job)}: the remote id {said}")
         case "attach" if owner := _attempt_of(job, asked.remote_id):
             raise RefusedError(
                 f"{label(job)}: {asked.remote_id} is the task of attempt {owner}; attach the one "

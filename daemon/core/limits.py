@@ -30,6 +30,9 @@ IMAGE_BYTES_MAX = 64 * 1024 * 1024
 ID_MAX = 2**63 - 1
 """What the journal can hold; no job will ever have it."""
 
+REMOTE_ID_CHARS_MAX = 512
+"""No provider's id has half as many."""
+
 JOB_IMAGE = "job:"
 """An image that starts so is the first output of the job named or numbered behind it."""
 
@@ -179,6 +182,19 @@ def check_after(job: int | str) -> str | None:
     if isinstance(job, str):
         return check_name(job)
     return None if 1 <= job <= ID_MAX else "is no job's id; ids are whole numbers from 1"
+
+
+def check_remote_id(text: str) -> str | None:
+    """Whether a provider can have given a task this id.
+
+    >>> check_remote_id("projects/p/operations/8c1f"), check_remote_id("two words")
+    (None, 'has blanks or control characters; no provider gives such an id')
+    """
+    if len(text) > REMOTE_ID_CHARS_MAX:
+        return f"has {len(text):,} characters; the limit is {REMOTE_ID_CHARS_MAX}"
+    if " " in text or not text.isprintable():
+        return "has blanks or control characters; no provider gives such an id"
+    return None
 
 
 def check_priority(number: int) -> str | None:

@@ -225,6 +225,18 @@ def test_a_remote_id_of_another_attempt_is_refused() -> None:
         told(job, ATTACH)
 
 
+@pytest.mark.parametrize("text", ["two words", "a\x1b[2J", "a\nb", "a\u00a0b", "\u202ea", "\0"])
+def test_a_remote_id_that_no_provider_gives_is_refused(text: str) -> None:
+    with pytest.raises(RefusedError, match=r"^job 1: the remote id has blanks or control"):
+        told(in_doubt(), Resolve("attach", text))
+
+
+def test_a_remote_id_is_no_longer_than_its_limit() -> None:
+    assert told(in_doubt(), Resolve("attach", "é" * 512)).job.state == "generating"
+    with pytest.raises(RefusedError, match=r"513 characters; the limit is 512"):
+        told(in_doubt(), Resolve("attach", "a" * 513))
+
+
 def test_an_empty_remote_id_is_refused() -> None:
     with pytest.raises(RefusedError, match="needs the remote id"):
         told(in_doubt(), Resolve("attach"))
