@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 from msgspec import UNSET, UnsetType
 
-from daemon import lock, logs, overrides
+from daemon import lock, logs, overrides, privacy
 from daemon.assembly import Assembler
 from daemon.book import Book
 from daemon.clock import Clock, SystemClock
@@ -90,8 +90,8 @@ class App:
 
     async def _build(self, stack: AsyncExitStack) -> None:
         section = self.loaded.config.daemon
-        for folder in (section.state_dir, section.log_dir, section.output_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+        section.output_dir.mkdir(parents=True, exist_ok=True)  # the umask's, with all above it
+        stack.enter_context(privacy.private_files(section.state_dir, section.log_dir))
         held = lock.take(section.state_dir)
         stack.callback(os.close, held)
         self._redactor = Redactor()

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from daemon.core.suggest import shown
+from daemon.privacy import private_files
 
 if TYPE_CHECKING:
     from daemon.config import Loaded
@@ -136,8 +137,9 @@ def _show_own(leaving: Leaving) -> int:
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    OUTPUT.parent.mkdir(exist_ok=True)
-    with OUTPUT.open("wb") as out:
+    with private_files(OUTPUT.parent):
+        out = OUTPUT.open("wb")
+    with out:
         return subprocess.Popen(
             GENQD, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )

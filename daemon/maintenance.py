@@ -7,6 +7,7 @@ from pathlib import Path
 from daemon import lock
 from daemon.clock import SystemClock
 from daemon.config import ConfigError, Flags, load
+from daemon.privacy import private_files
 from daemon.store.backup import backup_journal
 from daemon.store.backup import restore as restore_journal
 from daemon.store.port import StoreDamagedError, StoreError, StoreUnwritableError
@@ -25,8 +26,8 @@ def backup(flags: Flags, to: Path | None) -> int:
         folder = state_dir / BACKUPS
         to = folder / f"journal-{int(SystemClock().now())}.sqlite3"
     try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        backup_journal(state_dir, to.absolute())
+        with private_files(to.parent):
+            backup_journal(state_dir, to.absolute())
     except (StoreError, OSError) as error:
         return _failed(error)
     sys.stdout.write(f"{to.absolute()}\n")
@@ -39,15 +40,16 @@ def restore(flags: Flags, source: Path) -> int:
     if state_dir is None:
         return EX_CONFIG
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        held = lock.take(state_dir)
+        with private_files(state_dir):
+            held = lock.take(state_dir)
     except lock.LockHeldError as error:
         sys.stderr.write(f"genqd: {error}: stop it first (`systemctl stop genqd`)\n")
         return EX_TEMPFAIL
     except OSError as error:
         return _failed(error)
     try:
-        report = restore_journal(state_dir, source.absolute(), now=SystemClock().now())
+        with private_files():
+            report = restore_journal(state_dir, source.absolute(), now=SystemClock().now())
     except (StoreError, OSError) as error:
         return _failed(error)
     finally:

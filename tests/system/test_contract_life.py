@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -375,6 +377,54 @@ def test_a_backup_takes_the_place_of_an_older_one_and_of_no_other_file(tmp_path:
     assert (done.returncode, done.stdout) == (1, "")
     assert f"{genq.config}: it is there and isn't a backup" in done.stderr
     assert genq.config.read_text() == before
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def _modes(*folders: Path) -> dict[str, int]:
+    paths = [path for folder in folders for path in (folder, *folder.rglob("*"))]
+    return {path.name: path.stat().st_mode & 0o777 for path in paths}
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_what_holds_prompts_is_for_the_daemons_user_and_group(tmp_path: Path) -> None:
+    genq = Installation(tmp_path)
+    genq.start()
+    try:
+        genq.until(genq.add("mock", "--prompt", "secret"), "succeeded")
+        modes = _modes(genq.state, tmp_path / "logs")
+        assert {name for name, mode in modes.items() if mode & 0o007} == set()
+        for name in ("journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-shm"):
+            assert modes[name] == 0o640
+        assert (modes["paid.jsonl"], modes["genqd.jsonl"]) == (0o640, 0o640)
+        assert (modes["state"], modes["logs"]) == (0o750, 0o750)
+        assert _modes(tmp_path / "outputs")["outputs"] == 0o755
+    finally:
+        genq.stop()
+    for _ in range(2):
+        done = genq.genqd("backup", "--config", "config.toml", "--to", "kept/copy.sqlite3")
+        assert (done.returncode, done.stderr) == (0, "")
+    assert _modes(tmp_path / "kept") == {"kept": 0o750, "copy.sqlite3": 0o640}
+    shutil.rmtree(genq.state)
+    done = genq.genqd("restore", "--config", "config.toml", "kept/copy.sqlite3")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {name for name, mode in _modes(genq.state).items() if mode & 0o007} == set()
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_what_is_there_keeps_its_mode_and_a_narrower_umask_counts(tmp_path: Path) -> None:
+    genq = Installation(tmp_path)
+    (tmp_path / "logs").mkdir(mode=0o755)
+    os.umask(0o077)
+    genq.start()
+    genq.stop()
+    modes = _modes(genq.state, tmp_path / "logs")
+    assert (modes["logs"], modes["state"], modes["journal.sqlite3"]) == (0o755, 0o700, 0o600)
 
 
 def test_restored_jobs_stay_held_until_somebody_releases_them(tmp_path: Path) -> None:
