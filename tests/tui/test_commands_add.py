@@ -307,3 +307,13 @@ def test_other_refusals_of_the_daemon_end_with_their_own_code(daemon: FakeDaemon
         daemon.errors[messages.AddCommit] = ErrorBody(code, "no\x1broom")  # type: ignore[arg-type]
         ran = genq(daemon.path, "add", "veo", "--json", console=FakeConsole())
         assert (ran.code, ran.out, ran.err) == (expected, "", "genq: no␛room\n")
+
+
+def test_an_upload_that_ends_for_another_reason_than_its_picture_says_why(
+    daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    (tmp_path / "fox.png").write_bytes(PICTURE)
+    daemon.errors[messages.AddPicture] = ErrorBody("stopping", "the daemon stops")
+    ran = genq(daemon.path, "add", "veo", "--image", "fox.png")
+    assert (ran.code, ran.out, ran.err) == (3, "", "genq: the daemon stops\n")
+    assert daemon.asked(messages.AddCommit) == []
