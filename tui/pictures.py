@@ -6,10 +6,9 @@ import stat
 from pathlib import Path
 
 from daemon.core.job import Image
-from daemon.core.limits import IMAGE_BYTES_MAX, JOB_IMAGE
+from daemon.core.limits import IMAGE_BYTES_MAX, is_path
 from daemon.core.suggest import shown
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:")
 _CHUNK_BYTES = 1_048_576
 _STARTS = re.compile(rb"\x89PNG|\xff\xd8\xff|RIFF.{4}WEBP|GIF8|BM", re.DOTALL)
 """How the pictures begin that the daemon takes; it looks closer, but can't name the job's line."""
@@ -31,7 +30,7 @@ class Pictures:
 
         A relative path is relative to `folder`. Raises PictureError.
         """
-        if source.startswith(JOB_IMAGE) or _URL.match(source):
+        if not is_path(source):
             return Image(source)
         path = folder / source
         known = self._known.get(path)

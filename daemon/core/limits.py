@@ -173,6 +173,15 @@ def check_image(text: str) -> str | None:
     return _NUL if "\0" in text else None
 
 
+def is_path(source: str) -> bool:
+    """Whether a picture's source names a file: neither a URL nor another job's output.
+
+    >>> is_path("refs/mei.png"), is_path("job:3"), is_path("https://a.test/mei.png")
+    (True, False, False)
+    """
+    return not source.startswith(JOB_IMAGE) and _SCHEME.match(source) is None
+
+
 def check_after(job: int | str) -> str | None:
     """Whether a dependency, an id or a name, can be one.
 

@@ -8,6 +8,7 @@ from daemon import failpoints
 from daemon.book import Book
 from daemon.clock import Clock
 from daemon.core.changes import added
+from daemon.core.limits import is_path
 from daemon.desk.admission import Known, admit
 from daemon.desk.report import Reporter
 from daemon.desk.weighing import check_rows
@@ -59,16 +60,14 @@ class Intake:
         return value
 
     async def _unsent(self, rows: Sequence[messages.Row]) -> tuple[messages.RowProblem, ...]:
-        """Every picture that a row names by hash must have been sent."""
+        """Every picture that is a file must have been sent."""
         hashes = {image.sha256 for row in rows for image in row.images if image.sha256 is not None}
-        if not hashes:
-            return ()
-        missing = set(await self.need(sorted(hashes)))
+        missing: set[str | None] = set(await self.need(sorted(hashes))) if hashes else set()
         return tuple(
             messages.RowProblem(index, f"images[{place}]", "the picture was not sent")
             for index, row in enumerate(rows)
             for place, image in enumerate(row.images)
-            if image.sha256 in missing
+            if image.sha256 in missing or (image.sha256 is None and is_path(image.source))
         )
 
     async def need(self, hashes: Sequence[str]) -> list[str]:

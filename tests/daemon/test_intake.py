@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from daemon.core.job import Image
 from daemon.core.policy import Policy
 from daemon.desk.intake import Intake
 from daemon.desk.report import Reporter
@@ -74,3 +75,16 @@ async def test_what_the_thread_found_refuses_the_whole_add(intake: Intake) -> No
         await intake.add(rows, None, dry_run=True)
     problems = caught.value.body.problems
     assert [(one.row, one.field, one.message) for one in problems] == [(1, "prompt", "no")]
+
+
+@pytest.mark.parametrize("source", ["refs/a.png", "/srv/a.png", "http:/a.test/b.png"])
+async def test_a_file_that_was_only_named_is_not_taken_for_a_link(
+    intake: Intake, source: str
+) -> None:
+    link = Image(source="https://a.test/b.png")
+    rows = [Row(provider="p", prompt="a", images=(link, Image(source=source)))]
+    with pytest.raises(RequestError) as caught:
+        await intake.add(rows, None, dry_run=False)
+    problems = caught.value.body.problems
+    found = [(one.row, one.field, one.message) for one in problems]
+    assert found == [(0, "images[1]", "the picture was not sent")]
