@@ -1,7 +1,7 @@
 """The desk: what clients ask for, done against the book. Every answer is true and durable."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, assert_never
 
 import msgspec
@@ -23,7 +23,7 @@ from daemon.core.commands import (
 )
 from daemon.core.events import Event, EventType
 from daemon.core.gate import Gate
-from daemon.core.job import Attempt, Job, label, live_remote, public
+from daemon.core.job import Attempt, Job, State, label, live_remote, public
 from daemon.core.judge import close, gate_events, reopen
 from daemon.core.suggest import did_you_mean, shown
 from daemon.desk.intake import Intake
@@ -115,20 +115,27 @@ class Operations:
         changed: list[Job] = []
         refused: list[dict[str, Any]] = []
         for number in dict.fromkeys(request.jobs):
-            job = self._book.jobs.get(number)
-            if job is None:
-                refused.append({"id": number, "why": f"there is no job {number}"})
-                continue
             try:
-                await self._check(job, asked)
-                job = self._book.jobs.get(number, job)  # it may have moved on meanwhile
-                changed.append(self._supervisor.command(job, asked, by=by))
+                changed.append(await self._change(number, asked, request.states, by))
             except RefusedError as error:
                 refused.append({"id": number, "why": str(error)})
         await self._book.durable()
         failpoints.at("act_unacknowledged")
         brief = [msgspec.structs.replace(public(job), prompt="", params={}) for job in changed]
         return {"changed": [job.id for job in changed], "refused": refused, "jobs": brief}
+
+    async def _change(
+        self, number: int, asked: Command, states: Collection[State], by: str | None
+    ) -> Job:
+        """The job after `asked`, if it is in one of `states`, if any. Raises RefusedError."""
+        job = self._book.jobs.get(number)
+        if job is None:
+            raise RefusedError(f"there is no job {number}")
+        await self._check(job, asked)
+        job = self._book.jobs.get(number, job)  # it may have moved on meanwhile
+        if states and job.state not in states:
+            raise RefusedError(f"{label(job)} is {job.state} by now: look at it again")
+        return self._supervisor.command(job, asked, by=by)
 
     async def _check(self, job: Job, asked: Command) -> None:
         """Raise RefusedError for an edit that would make a job which could not be added."""

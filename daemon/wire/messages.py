@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from daemon.core.job import Image
+from daemon.core.job import Image, State
 from daemon.core.times import At
 from daemon.wire.refusals import ErrorBody, ErrorCode, RequestError, RowProblem, refusal
 
@@ -123,7 +123,8 @@ class Providers(Request, frozen=True, kw_only=True, tag="providers"):
 class Act(Request, frozen=True, kw_only=True, tag="act"):
     """Do `verb` to `jobs`. Answered with `{"changed": [...], "refused": [...], "jobs": [...]}`.
 
-    `jobs` of the answer are the changed ones after the change, without prompt and params.
+    `jobs` of the answer are the changed ones after the change, without prompt and params. A job
+    that isn't in one of `states` by then, if there are any, is refused: whoever agreed saw another.
     """
 
     verb: Literal["cancel", "requeue", "hold", "release", "approve", "resolve", "edit"]
@@ -133,6 +134,7 @@ class Act(Request, frozen=True, kw_only=True, tag="act"):
     how: Literal["attach", "pay-again", "write-off"] | None = None
     remote_id: str = ""
     changes: dict[str, Any] = {}
+    states: tuple[State, ...] = ()
 
 
 class Pause(Request, frozen=True, kw_only=True, tag="pause"):

@@ -150,6 +150,19 @@ def test_an_edit_of_what_cannot_be_edited_is_refused(genq: Installation, wire: W
     assert genq.show(number)["prompt"] == "y"
 
 
+def test_a_job_that_has_moved_on_since_it_was_seen_is_left_alone(
+    genq: Installation, wire: Wire
+) -> None:
+    number = genq.add("mock", "--prompt", "x")
+    genq.until(number, "succeeded")
+    (reply,) = wire.ask("act", verb="requeue", jobs=[number], states=["failed", "held"])
+    assert reply["ok"]["changed"] == []
+    (refused,) = reply["ok"]["refused"]
+    assert f"job {number} is succeeded by now" in refused["why"]
+    (reply,) = wire.ask("act", verb="requeue", jobs=[number], states=["succeeded"])
+    assert reply["ok"]["changed"] == [number]
+
+
 @pytest.mark.parametrize("at", [-1.0, 1e300])
 def test_a_time_that_no_calendar_knows_is_refused(wire: Wire, at: float) -> None:
     number = wire.ask("ls")[-1]["ok"]["count"]

@@ -229,6 +229,25 @@ def test_of_several_only_those_that_cost_are_left_out(daemon: FakeDaemon) -> Non
     assert acts(daemon) == [("requeue", (2,))]
 
 
+@pytest.mark.parametrize(
+    ("words", "states"),
+    [
+        ("requeue 1 2", ("failed", "held")),
+        ("requeue 1 9", ("failed",)),
+        ("requeue 1 2 --yes", ()),
+        ("cancel 2", ()),
+    ],
+)
+def test_a_requeue_means_the_jobs_as_they_were_seen(
+    daemon: FakeDaemon, words: str, states: tuple[str, ...]
+) -> None:
+    daemon.put(1, state="failed")
+    daemon.put(2, state="held")
+    genq(daemon.path, *words.split())
+    (asked,) = daemon.asked(messages.Act)
+    assert set(asked.states) == set(states)
+
+
 def test_a_question_names_few_jobs_and_counts_many(daemon: FakeDaemon) -> None:
     for number in range(1, 8):
         daemon.put(number, state="succeeded")

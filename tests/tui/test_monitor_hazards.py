@@ -308,6 +308,17 @@ async def test_a_key_behind_the_one_that_quits_is_passed_over(tmp_path: Path) ->
     assert app.screen_stack == []
 
 
+async def test_a_requeue_is_of_the_states_that_were_agreed_to(tmp_path: Path) -> None:
+    jobs = [job(1, state="failed", error=failure()), job(2, state="held", reason="lost")]
+    async with stage(tmp_path, jobs) as on:
+        await on.press("space", "space", "r")
+        await on.sees("requeue 2 jobs?")
+        await on.answer()
+        await on.press("y")
+        await on.until(lambda: on.daemon.acts, "asked")
+        assert set(on.daemon.acts[0].states) == {"failed", "held"}
+
+
 # ---- a filter that isn't what was typed ----
 
 

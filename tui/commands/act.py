@@ -122,7 +122,8 @@ def requeue(asked: argparse.Namespace, console: Console) -> int:
     outcome = Outcome(console, lambda job: change_shown("requeue", job))
     with connect(asked, console) as session:
         jobs = _ids(asked, session)
-        costly = [] if asked.yes else _costly(session, jobs, fresh=asked.fresh)
+        seen = [] if asked.yes or not jobs else list(session.jobs(Ls(ids=tuple(jobs)), Job))
+        costly = [job for job in seen if _pays_again(job, fresh=asked.fresh)]
         if _is_bulk(asked):
             again = f"; {_named(costly)} may be paid for once more" if costly else ""
             if not _agreed(asked, console, jobs, again):
@@ -130,7 +131,17 @@ def requeue(asked: argparse.Namespace, console: Console) -> int:
         elif costly and not _agreed_to_pay(console, costly):
             outcome.refuse(Refused(job.id, _costs(job)) for job in costly)
             jobs = [job for job in jobs if job not in {one.id for one in costly}]
-        _act(session, outcome, "requeue", jobs, reason=asked.reason, fresh=asked.fresh)
+        # One whose result came meanwhile would be paid for again, and nobody agreed to that.
+        states = tuple({job.state: None for job in seen if job.id in jobs})
+        _act(
+            session,
+            outcome,
+            "requeue",
+            jobs,
+            reason=asked.reason,
+            fresh=asked.fresh,
+            states=states,
+        )
     return outcome.exit_code()
 
 
@@ -183,13 +194,8 @@ def _agreed(asked: argparse.Namespace, console: Console, jobs: Sequence[int], mo
     return console.ask(clean(f"{asked.verb} {counted(len(jobs), 'job')}{more}?"))
 
 
-def _costly(session: Session, jobs: Sequence[int], *, fresh: bool) -> list[Job]:
-    """Those that have a paid result, or with `fresh` a task that may still bring one."""
-    found = session.jobs(Ls(ids=tuple(jobs)), Job) if jobs else []
-    return [job for job in found if _pays_again(job, fresh=fresh)]
-
-
 def _pays_again(job: Job, *, fresh: bool) -> bool:
+    """Whether it has a paid result, or with `fresh` a task that may still bring one."""
     if job.state == "succeeded" or job.billed == "kept":
         return True
     may_live = job.remote_id is not None and job.state in ("held", "failed", "cancelled")

@@ -131,6 +131,7 @@ def requests(act: Act) -> list[Act]:
             how=act.how,
             remote_id=act.remote_id,
             changes=act.changes,
+            states=act.states,
         )
         for piece in pieces
     ]

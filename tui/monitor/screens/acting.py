@@ -1,6 +1,5 @@
 """What screens with jobs can do to them: one place for the table's screen and a job's own."""
 
-from functools import partial
 from operator import is_
 from typing import TYPE_CHECKING
 
@@ -58,7 +57,6 @@ class Acting(Frame):
             return
         from tui.monitor.screens.confirm import Confirm  # noqa: PLC0415  when it is first needed
 
-        act = Act(verb=verb, jobs=tuple(job.id for job in jobs))
         known, seen, asked = self.monitor.board, jobs, orders.question(verb, jobs)
 
         def again() -> orders.Question:
@@ -68,13 +66,16 @@ class Acting(Frame):
                 seen, asked = now, orders.question(verb, now)
             return asked
 
-        self.app.push_screen(Confirm(asked, again), partial(self._act_if, act))
+        def act(agreed: bool | None) -> None:
+            if not agreed:
+                self.monitor.say("nothing was changed")
+                return
+            # One whose result came meanwhile would be paid for again, and nobody agreed to that.
+            states = tuple({job.state: None for job in seen}) if verb == "requeue" else ()
+            ids = tuple(job.id for job in jobs)
+            self.monitor.errands.act(Act(verb=verb, jobs=ids, states=states))
 
-    def _act_if(self, act: Act, agreed: bool | None) -> None:
-        if agreed:
-            self.monitor.errands.act(act)
-        else:
-            self.monitor.say("nothing was changed")
+        self.app.push_screen(Confirm(asked, again), act)
 
     # ---- what doesn't ----
 
