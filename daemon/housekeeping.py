@@ -84,10 +84,15 @@ class Housekeeper:
         """Drop what is older than keep_days. Returns how many jobs went."""
         before = self._clock.now() - self.keep_days * DAY_S
         gone = 0
-        while old := over(self._book.jobs, before)[:JOBS_PER_TURN]:  # some may live again by now
-            await self._book.forget(old)
-            gone += len(old)
+        old = over(self._book.jobs, before)
+        while old:
+            now_gone, old = old[:JOBS_PER_TURN], old[JOBS_PER_TURN:]
+            seq = self._book.seq
+            await self._book.forget(now_gone)
+            gone += len(now_gone)
             failpoints.at("jobs_forgotten")
+            if old and self._book.seq != seq:  # something happened: some may live again by now
+                old = over(self._book.jobs, before)
         events = await self._store.prune(before)
         failpoints.at("events_pruned")
         kept = {

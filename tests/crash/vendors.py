@@ -31,15 +31,27 @@ cancel_grace_s = 0.1
 """
 
 
-class Mute(CogVideoXServer):
+class Witness(Vendor):
+    """Calls `at_acceptance` whenever it took money; `tasks_of` has the key and the task of each."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.at_acceptance: Callable[[], None] = lambda: None
+        self.tasks_of: list[tuple[str, str]] = []
+
+    @property
+    def base(self) -> str:
+        """Where a section of the configuration finds it."""
+        return self.origin
+
+
+class Mute(Witness, CogVideoXServer):
     """Finds nothing by a key. Unlike the real one it takes a key twice: the test counts."""
 
     section = SECTION + 'engine = "cogvideox"\napi_key = {{ env = "ZHIPU_API_KEY" }}\n'
 
     def __init__(self) -> None:
         super().__init__(processing=2)
-        self.at_acceptance: Callable[[], None] = lambda: None
-        self.tasks_of: list[tuple[str, str]] = []
 
     @property
     def base(self) -> str:
@@ -54,22 +66,13 @@ class Mute(CogVideoXServer):
         return answer
 
 
-class Finder(ComfyUIServer):
+class Finder(Witness, ComfyUIServer):
     """Can be asked for a task by its key. Runs what comes at once."""
 
     section = (
         SECTION + f'engine = "comfyui"\nworkflow = "{ROOT}/examples/workflows/text-to-image.json"\n'
     )
     section += "params = {{ width = 64, height = 64 }}\n"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.at_acceptance: Callable[[], None] = lambda: None
-        self.tasks_of: list[tuple[str, str]] = []
-
-    @property
-    def base(self) -> str:
-        return self.origin
 
     async def _submit(self, request: web.Request) -> web.Response:
         task = (await request.json())["prompt_id"]
@@ -81,7 +84,7 @@ class Finder(ComfyUIServer):
         return answer
 
 
-class Inline(JiekouServer):
+class Inline(Witness, JiekouServer):
     """Answers with the picture itself, and knows no key: nothing can be asked for afterwards."""
 
     section = (
@@ -89,15 +92,6 @@ class Inline(JiekouServer):
         + 'engine = "jiekou"\napi_key = {{ env = "JIEKOU_API_KEY" }}\n'
         + 'model = "nano-banana-pro-light-t2i"\nparams = {{ response_format = "b64_json" }}\n'
     )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.at_acceptance: Callable[[], None] = lambda: None
-        self.tasks_of: list[tuple[str, str]] = []
-
-    @property
-    def base(self) -> str:
-        return self.origin
 
     async def _submit(self, request: web.Request) -> web.Response:
         answer = await super()._submit(request)

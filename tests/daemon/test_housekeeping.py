@@ -54,6 +54,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     made = House(tmp_path)
     await made.inputs.open()
     yield made
+    await made.shell.stop()
     await made.pictures.close()
 
 

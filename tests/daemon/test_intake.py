@@ -77,14 +77,15 @@ async def test_what_the_thread_found_refuses_the_whole_add(intake: Intake) -> No
     assert [(one.row, one.field, one.message) for one in problems] == [(1, "prompt", "no")]
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("source", ["refs/a.png", "/srv/a.png", "http:/a.test/b.png"])
 async def test_a_file_that_was_only_named_is_not_taken_for_a_link(
-    intake: Intake, source: str
+    intake: Intake, source: str, dry_run: bool
 ) -> None:
     link = Image(source="https://a.test/b.png")
     rows = [Row(provider="p", prompt="a", images=(link, Image(source=source)))]
     with pytest.raises(RequestError) as caught:
-        await intake.add(rows, None, dry_run=False)
+        await intake.add(rows, None, dry_run=dry_run)
     problems = caught.value.body.problems
     found = [(one.row, one.field, one.message) for one in problems]
     assert found == [(0, "images[1]", "the picture was not sent")]

@@ -280,8 +280,7 @@ async def test_a_stop_before_the_request_left_sends_the_job_back_and_leaves_no_d
     assert (shell.job(1).state, shell.job(1).retries) == ("queued", 0)
     assert shell.attempt(1).result == "interrupted"
     again = Shell(good(), clock=shell.clock)
-    again.book.load(shell.store.rows.values())
-    again.book.index()
+    again.take_over(shell.store)
     again.supervisor.recover()
     await again.run(1_000.0)
     assert again.job(1).state == "succeeded"
@@ -316,8 +315,7 @@ async def test_a_submit_cut_by_the_stop_is_a_doubt_at_the_next_start() -> None:
     await shell.stop(grace_s=5.0)
     assert shell.job(1).state == "submitting"
     again = Shell(good(), clock=shell.clock)
-    again.book.load(shell.store.rows.values())
-    again.book.index()
+    again.take_over(shell.store)
     again.supervisor.recover()
     await again.run(1_000.0)
     assert again.job(1).state == "in_doubt"
@@ -332,8 +330,7 @@ async def test_an_answer_that_reached_only_the_paid_file_is_adopted_at_the_next_
     await shell.stop(grace_s=1.0)
     key = shell.attempt(1).key
     again = Shell(good(), clock=shell.clock)
-    again.book.load(shell.store.rows.values())
-    again.book.index()
+    again.take_over(shell.store)
     again.supervisor.recover([Paid(0.0, 1, 1, key, "mock:", "r9", "p")])
     await again.run(30.0)
     assert again.job(1).state == "succeeded"
@@ -349,8 +346,7 @@ async def test_results_that_came_with_the_answer_are_fetched_as_the_paid_file_te
     await shell.stop(grace_s=1.0)
     key = shell.attempt(1).key
     again = Shell(good(), clock=shell.clock)
-    again.book.load(shell.store.rows.values())
-    again.book.index()
+    again.take_over(shell.store)
     again.supervisor.recover([Paid(0.0, 1, 1, key, "mock:", "", "p", (Result("spool:a"),))])
     assert again.job(1).state == "downloading"
     await again.run(30.0)
@@ -364,8 +360,7 @@ async def test_a_generating_job_goes_on_polling_after_a_restart() -> None:
     await shell.run(25.0)
     await shell.stop()
     again = Shell(good(), clock=shell.clock)
-    again.book.load(shell.store.rows.values())
-    again.book.index()
+    again.take_over(shell.store)
     again.supervisor.recover()
     await again.run(20.0)
     assert again.job(1).state == "succeeded"

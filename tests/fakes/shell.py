@@ -75,6 +75,11 @@ class Shell:
             ids.append(job.id)
         return ids
 
+    def take_over(self, left: MemoryStore) -> None:
+        """Have the jobs that are in the journal of a daemon which is gone, as a start does."""
+        self.book.load(left.rows.values())
+        self.book.index()
+
     def job(self, number: int) -> Job:
         """The job as memory has it."""
         return self.book.jobs[number]

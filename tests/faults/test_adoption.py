@@ -39,8 +39,7 @@ def started_without_provider(before: Shell, clock: FakeClock) -> tuple[Shell, ob
     again = Shell(answers(), clock=clock)
     engine = again.providers["p"].engine
     again.providers["p"].engine = None
-    again.book.load(before.store.rows.values())
-    again.book.index()
+    again.take_over(before.store)
     again.supervisor.recover()
     return again, engine
 
@@ -79,8 +78,7 @@ async def test_a_gate_found_shut_opens_for_a_provider_that_is_back_as_at_a_start
     again = Shell(answers(), clock=before.clock)
     provider = again.providers.pop("p")
     again.book.gates["p"] = found
-    again.book.load(before.store.rows.values())
-    again.book.index()
+    again.take_over(before.store)
     again.supervisor.recover()
     await again.run(100.0)
     again.providers["p"] = provider
